@@ -1,0 +1,60 @@
+"""Bring a stage up to date: run whatever it still needs, in order, and then it."""
+
+import argparse
+import shlex
+import signal
+import subprocess
+import sys
+
+from pipeline import artifacts, config
+from pipeline.artifacts import Run
+from pipeline.program import add_run_arguments, guarded, log
+from pipeline.recipe import BESIDE, LINE, upstream
+
+
+def main() -> None:
+    names = [*((stage.name, stage.summary) for stage in LINE.values()), *BESIDE.items()]
+    listing = "\n".join(f"  {name:10} {summary}" for name, summary in names)
+    parser = argparse.ArgumentParser(
+        "python -m pipeline",
+        description=__doc__,
+        epilog=f"stages in their order, then programs beside them (`python -m pipeline.NAME --help`):\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stage", choices=[*LINE], metavar="stage", help="the stage to bring up to date")
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--launcher", default="", help='starts the training stages, e.g. "accelerate launch --num_processes 8"'
+    )
+    arguments = parser.parse_args(sys.argv[1:] or ["--help"])
+    guarded(lambda: bring_up_to_date(arguments), debug=arguments.debug)
+
+
+def bring_up_to_date(arguments: argparse.Namespace) -> None:
+    run = Run(config.load(arguments.config, arguments.setting), arguments.config)
+    ran = 0
+    for name in upstream(arguments.stage):
+        reason = artifacts.why_stale(LINE[name], run)
+        forced = arguments.force and name == arguments.stage
+        if reason is None and not forced:
+            continue
+        log.info("%s: %s (%s)", name, LINE[name].summary, reason or "forced")
+        start = shlex.split(arguments.launcher) if arguments.launcher and LINE[name].distributed else [sys.executable]
+        command = [*start, "-m", f"pipeline.{name}", arguments.config, *arguments.setting]
+        code = run_and_forward([*command, *["--force"] * forced, *["--debug"] * arguments.debug])
+        if code:
+            sys.exit(code if code > 0 else 128 - code)
+        ran += 1
+    if not ran:
+        log.info("%s is up to date: nothing to do", run.folder / arguments.stage)
+
+
+def run_and_forward(command: list[str]) -> int:
+    """Run ``command`` to its end. It, not we, decides what a signal means: a training stage saves before it stops."""
+    child = subprocess.Popen(command)
+    signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sends it to the child as well
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    return child.wait()
+
+
+main()

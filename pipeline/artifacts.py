@@ -1,0 +1,211 @@
+"""Results on disk: one folder a stage, a manifest that says what made it, and whether it still holds.
+
+A stage fills ``runs/<run>/<stage>.part/``, the manifest is written last, then the folder is renamed: what
+bears a stage's name is whole. Whether it is up to date is decided by digests of settings and inputs, never
+by time.
+"""
+
+import fnmatch
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.recipe import LINE, Stage, upstream
+from pipeline.text.labelled import local_path
+from pipeline.text.wikipedias import SIB200, is_published
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration, where its results lie, and how the user named it."""
+
+    config: Config
+    argument: str
+
+    @property
+    def folder(self) -> Path:
+        return Path("runs", self.config.run)
+
+    def input(self, name: str) -> Path:
+        """The path of ``<stage>/<file>``, a result of an earlier stage."""
+        return self.folder / name
+
+    def command(self, stage: str) -> str:
+        """The command that brings ``stage`` up to date."""
+        variable = "RUN" if self.argument.endswith((".yaml", ".yml")) else "WIKI"
+        return f"make {stage} {variable}={self.argument}"
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """What made ``folder``; None where there is no finished result."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+        return manifest
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+
+
+def external_files(config: Config) -> list[Path]:
+    """The user's own files that a run starts from; downloads do not count. UsageError: one is missing."""
+    named = [] if config.corpus.dump is None or is_published(config.corpus.dump) else [config.corpus.dump]
+    named += [extra.path for extra in config.corpus.extra]
+    found = [path for name in named for path in matches(name)]
+    if config.labelled:
+        sets = filter(None, (config.labelled.train, config.labelled.dev, config.labelled.test))
+        found += [path for name in sets if name != SIB200 for path in filter(None, [local_path(name)])]
+    return [file for path in found for file in (files_below(path) if path.is_dir() else [path])]
+
+
+def matches(name: str) -> list[Path]:
+    """The files and folders that a path or glob names, sorted. UsageError: there is none."""
+    path = Path(name)
+    found = [path] if path.exists() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    if not found:
+        raise UsageError(f"{name} names no file or folder: correct the path (it starts from {Path.cwd()})")
+    return found
+
+
+def files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def ingredients(stage: Stage, run: Run) -> dict[str, Any]:
+    """All that the result of ``stage`` depends on: its settings, and the digest of every input by name."""
+    settings = {name: getattr(run.config, name) for name in stage.settings}
+    inputs: dict[str, str] = {}
+    for name in upstream(stage.name)[:-1]:
+        patterns = [pattern for pattern in stage.inputs if pattern.split("/")[0] in (name, "*")]
+        manifest = read_manifest(run.folder / name) if patterns else None
+        for file, about in (manifest or {}).get("outputs", {}).items():
+            if any(fnmatch.fnmatchcase(f"{name}/{file}", pattern) for pattern in patterns):
+                inputs[f"{name}/{file}"] = about["sha256"]
+    return {
+        "settings": {
+            name: s.model_dump(mode="json") if hasattr(s, "model_dump") else s for name, s in settings.items()
+        },
+        "inputs": inputs,
+    }
+
+
+def with_external(stage: Stage, run: Run, wanted: dict[str, Any]) -> dict[str, Any]:
+    """``wanted`` plus the digests of the user's own files, which only the first stage reads."""
+    if stage.inputs:
+        return wanted
+    return {**wanted, "inputs": {str(path): sha256(path) for path in external_files(run.config)}}
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first thing that differs between two ``ingredients``, for people; None where nothing does."""
+    before, after = (
+        _flat(made["settings"]) | {f"file {k}": v for k, v in made["inputs"].items()} for made in (old, new)
+    )
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            if name.startswith("file "):
+                return (
+                    f"{name.removeprefix('file ')} {'changed' if name in before and name in after else 'came or went'}"
+                )
+            return f"{name}: {before.get(name)} → {after.get(name)}"
+    return None
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def why_stale(stage: Stage, run: Run, *, own_files: bool = True) -> str | None:
+    """Why ``stage`` has to run again; None where its result holds. ``own_files=False`` spares hashing a big dump."""
+    manifest = read_manifest(run.folder / stage.name)
+    if manifest is None:
+        return "missing"
+    wanted = ingredients(stage, run)
+    if own_files:
+        wanted = with_external(stage, run, wanted)
+    elif not stage.inputs:
+        wanted["inputs"] = manifest["inputs"]
+    return difference(manifest, wanted)
+
+
+def require_upstream(stage: Stage, run: Run) -> None:
+    """Raises UsageError, with the command that mends it, unless all that ``stage`` reads is there and current."""
+    for name in upstream(stage.name)[:-1]:
+        reason = why_stale(LINE[name], run, own_files=False)
+        if reason:
+            state = "is missing" if reason == "missing" else f"is out of date ({reason})"
+            raise UsageError(f"{run.folder / name} {state}: run `{run.command(stage.name)}`")
+
+
+def open_part(stage: Stage, run: Run, made_from: dict[str, Any]) -> Path:
+    """The folder to fill. What an interrupted attempt left stays where the stage can go on from it."""
+    part = run.folder / f"{stage.name}.part"
+    begun = part / "begun.json"
+    if part.exists():
+        old = json.loads(begun.read_text("utf-8")) if begun.exists() else None
+        changed = difference(old, made_from) if old else "unknown"
+        if stage.resumes and old and changed:
+            raise UsageError(
+                f"{part} was begun under other settings ({changed}): set that back to go on, or delete {part}"
+            )
+        if changed or not stage.resumes:
+            shutil.rmtree(part)
+    part.mkdir(parents=True, exist_ok=True)
+    write_json(begun, made_from)
+    return part
+
+
+def finish_part(part: Path, about: dict[str, Any]) -> None:
+    """Write the manifest, with the digest of every file, and put ``part`` in the place of an older result."""
+    (part / "begun.json").unlink()
+    files = sorted(p for p in part.rglob("*") if p.is_file())
+    outputs = {str(p.relative_to(part)): {"sha256": sha256(p), "bytes": p.stat().st_size} for p in files}
+    write_json(part / MANIFEST, {**about, "outputs": outputs, "versions": versions(), "git_commit": git_commit()})
+    final, old = part.with_suffix(""), part.with_suffix(".old")
+    if final.exists():
+        final.replace(old)
+    part.replace(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def versions() -> dict[str, str]:
+    packages = (
+        "torch",
+        "transformers",
+        "tokenizers",
+        "datasets",
+        "accelerate",
+        "sentencepiece",
+        "evaluate",
+        "scikit-learn",
+    )
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+
+
+def git_commit() -> str | None:
+    """The commit of this code, with ``+`` where the working tree differs; None outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    try:
+        answer = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() or None

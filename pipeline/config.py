@@ -1,0 +1,254 @@
+"""Every setting of a run: typed, frozen, each with a default good enough to leave alone.
+
+One YAML file is one run. YAML gives text only and the types below read it, so ``language: no`` stays
+"no", ``5e-4`` is a number wherever a number is wanted, and a date stays text.
+"""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import UsageError
+
+
+class Settings(BaseModel):
+    """A section. A field with ``exclude=True`` changes how fast a result comes, never the result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Extra(Settings):
+    path: str = Field(
+        description="file, glob or folder: .txt one document a line, .jsonl with a `text`, or saved by `datasets`"
+    )
+    weight: float = Field(1.0, ge=0, description="how often each of its documents counts; 0.5 keeps about half")
+
+
+class Corpus(Settings):
+    """What the language model reads."""
+
+    dump: str | None = Field(
+        "latest", description="latest, a date (20260901), a path (.xml, .xml.bz2, .xml.gz), or null for none"
+    )
+    mirror: str = Field("https://dumps.wikimedia.org", description="where dumps are downloaded from")
+    extra: tuple[Extra, ...] = Field((), description="corpora read beside the dump")
+    allow_truncated: bool = Field(False, description="keep what comes before the point where a dump is cut off")
+
+
+class Labelled(Settings):
+    """What the classifier learns from. Splits are files or `datasets` names; `sib200` finds the language's own."""
+
+    train: str = Field(
+        "sib200", description=".tsv .csv .jsonl .parquet, `sib200`, or a `datasets` name: owner/name@config:split"
+    )
+    dev: str | None = Field(None, description="absent: k-fold on train")
+    test: str | None = Field(None, description="read by `score` alone")
+    text: str | tuple[str, ...] = Field(
+        "text", description="the column of the document, or several to join with a newline"
+    )
+    label: str = Field("category", description="the column of the class name")
+
+
+class Extract(Settings):
+    workers: int | Literal["auto"] = Field("auto", exclude=True, description="processes; auto: one a core")
+
+
+class Filter(Settings):
+    min_words: int = Field(5, ge=1, description="shorter documents are dropped")
+    min_script_share: float = Field(0.5, ge=0, le=1, description="least share of letters in the language's own scripts")
+    valid_share: float = Field(0.05, gt=0, lt=1, description="share of documents held out for validation")
+
+
+class Tokenizer(Settings):
+    algorithm: Literal["unigram", "bpe", "wordpiece", "sentencepiece-unigram", "sentencepiece-bpe"] = "unigram"
+    vocab_size: int | Literal["auto"] = Field("auto", description="entries; auto: chosen from the number of words")
+    compare: tuple[str, ...] = Field((), description="folders of other tokenizers, measured on the same text")
+
+
+class Encode(Settings):
+    workers: int | Literal["auto"] = Field("auto", exclude=True, description="threads; auto: one a core")
+
+
+class Model(Settings):
+    type: str = Field("modernbert", description="any encoder family that transformers' Auto classes know")
+    size: Literal["tiny", "mini", "small", "base"] = Field(
+        "small", description="tiny 2×128, mini 4×256, small 6×256, base 12×768"
+    )
+    config: dict[str, Any] = Field({}, description="further fields of that family's transformers configuration")
+
+
+class Pretrain(Settings):
+    max_minutes: float | None = Field(None, gt=0, description="time budget, turned into steps by a measured warm-up")
+    max_steps: int | None = Field(None, gt=0, description="optimizer steps")
+    max_epochs: float | None = Field(None, gt=0, description="passes over the training text")
+    length_tokens: int = Field(128, ge=8, description="tokens in a block")
+    global_batch_blocks: int = Field(64, ge=1, description="blocks an optimizer step, over all processes")
+    micro_batch_blocks: int | Literal["auto"] = Field("auto", exclude=True, description="blocks at once in one process")
+    learning_rate: float = Field(1e-3, gt=0, description="peak rate")
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_share: float = Field(0.05, ge=0, le=1, description="share of the steps that the rate rises")
+    decay_share: float = Field(0.2, ge=0, le=1, description="share of the steps that the rate falls, at the end")
+    mask_rate: float = Field(0.3, gt=0, lt=1, description="share of tokens masked at the start")
+    mask_rate_end: float = Field(0.15, gt=0, lt=1, description="share of tokens masked at the end (arXiv 2305.15096)")
+    seed: int = 0
+    checkpoint_minutes: float = Field(5, gt=0, exclude=True, description="minutes between checkpoints")
+    log_steps: int = Field(20, ge=1, exclude=True, description="optimizer steps between lines of the log")
+    evaluations: int = Field(10, ge=1, description="how often validation loss is measured, evenly spread")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_budget(cls, values: Any) -> Any:
+        """Without a budget an hour; with two it would be unclear which holds."""
+        given = [k for k in ("max_minutes", "max_steps", "max_epochs") if values.get(k) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of max_minutes, max_steps and max_epochs, not {' and '.join(given)}")
+        return values if given else {**values, "max_minutes": 60}
+
+
+class Finetune(Settings):
+    strategy: Literal["full"] = "full"
+    seeds: int = Field(5, ge=1, description="independent runs: head, data order and dropout differ")
+    epochs: int = Field(15, ge=1)
+    batch_documents: int = Field(16, ge=1, description="documents an optimizer step, over all processes")
+    learning_rate: float = Field(2e-4, gt=0, description="peak rate")
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_share: float = Field(0.1, ge=0, le=1, description="share of the steps that the rate rises")
+    decay_share: float = Field(0.9, ge=0, le=1, description="share of the steps that the rate falls, at the end")
+    max_length_tokens: int = Field(256, ge=8, description="longer documents are cut; how many is reported")
+
+
+class Score(Settings):
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples of the test documents")
+
+
+class Config(Settings):
+    run: str = Field(pattern=r"^[\w.-]+$", description="folder under runs/")
+    language: str = Field(description="Wikipedia code")
+    corpus: Corpus = Corpus()
+    labelled: Labelled | None = Field(Labelled(), description="null: pretrain only")
+    extract: Extract = Extract()
+    filter: Filter = Filter()
+    tokenizer: Tokenizer = Tokenizer()
+    encode: Encode = Encode()
+    model: Model = Model()
+    pretrain: Pretrain = Pretrain()
+    finetune: Finetune = Finetune()
+    score: Score = Score()
+
+
+class _TextLoader(yaml.SafeLoader):
+    """YAML whose plain scalars are all text, but for null; a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise UsageError(f"line {node.start_mark.line + 1}: the key `{twice}` is given twice")
+        return super().construct_mapping(node, deep)
+
+
+_TextLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag == "tag:yaml.org,2002:null"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load(argument: str, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """The configuration that a command line names.
+
+    ``argument`` is a YAML file or a Wikipedia code; a code means ``configs/<code>.yaml`` where there is
+    one and the defaults where there is none. ``overrides`` are ``section.key=value``, read as YAML.
+    Raises UsageError: no such file or code, unknown key (with the nearest known one), wrong type.
+    """
+    path = Path(argument)
+    if path.suffix not in (".yaml", ".yml"):
+        path = Path("configs", f"{argument}.yaml")
+        values = _parse(path.read_text("utf-8"), path) if path.exists() else {"run": argument, "language": argument}
+    else:
+        try:
+            values = _parse(path.read_text("utf-8"), path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{path} cannot be read ({error}): name a YAML file, or a Wikipedia code such as `or`"
+            ) from error
+    for override in overrides:
+        _set(values, override)
+    try:
+        return Config.model_validate(_expand(values))
+    except ValidationError as error:
+        raise UsageError(f"{argument}: {_first_problem(error)}") from error
+
+
+def _parse(text: str, source: Path | str) -> dict[str, Any]:
+    try:
+        values = yaml.load(text, _TextLoader)  # noqa: S506 -- a SafeLoader
+    except yaml.YAMLError as error:
+        raise UsageError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
+    except UsageError as error:
+        raise UsageError(f"{source}, {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{source} holds no settings: it needs at least `run:` and `language:`")
+    return values
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise UsageError(f"`{override}` is not a setting: write section.key=value, e.g. pretrain.max_minutes=5")
+    *sections, key = name.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"`{name}`: `{section}` is not a section")
+    values[key] = _parse(f"value: {text}", override)["value"]
+
+
+def _expand(value: Any) -> Any:
+    """``${NAME}`` in any text becomes the environment variable of that name."""
+    if isinstance(value, dict):
+        return {k: _expand(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_expand(v) for v in value]
+    if not isinstance(value, str):
+        return value
+
+    def lookup(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise UsageError(f"`{value}` needs the environment variable {match[1]}, which is not set")
+        return os.environ[match[1]]
+
+    return re.sub(r"\$\{(\w+)\}", lookup, value)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _keys_beside(problem["loc"])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key `{where}`: {hint}"
+    if problem["type"] == "missing":
+        return f"`{where}` is missing: add it to the file"
+    return f"`{where}` is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Config
+    for part in location[:-1]:
+        if isinstance(part, str) and part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+            section = next(
+                (a for a in _flatten(annotation) if isinstance(a, type) and issubclass(a, Settings)), section
+            )
+    return list(section.model_fields)
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    inner = get_args(annotation)
+    return [a for part in inner for a in _flatten(part)] if inner else [annotation]

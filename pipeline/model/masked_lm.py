@@ -1,0 +1,83 @@
+"""Masked language models of any encoder family that transformers knows, in four sizes."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from pipeline.config import Model
+from pipeline.errors import UsageError
+
+SIZES = {  # layers, width, heads
+    "tiny": (2, 128, 2),
+    "mini": (4, 256, 4),
+    "small": (6, 256, 4),
+    "base": (12, 768, 12),
+}
+
+FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
+    # Every layer global: on blocks of a few hundred tokens a local window only costs. The gated feed-forward holds
+    # three matrices, so two thirds of the usual width keep the parameters of a plain one.
+    "modernbert": {"global_attn_every_n_layers": 1, "feed_forward": 8 / 3, "mlp_dropout": 0.0},
+}
+
+
+def masked_lm(settings: Model, tokenizer: PreTrainedTokenizerBase, length_tokens: int) -> PreTrainedModel:
+    """A model with random weights (from torch's generator), in float32, for ``tokenizer`` and inputs up to
+    ``length_tokens``, and never fewer than 512.
+
+    Raises UsageError: not a family with a masked-LM head, or a field that its configuration refuses.
+    """
+    if settings.type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        known = ", ".join(sorted(MODEL_FOR_MASKED_LM_MAPPING_NAMES))
+        raise UsageError(
+            f"model.type `{settings.type}` has no masked language model in transformers: use one of {known}"
+        )
+    layers, width, heads = SIZES[settings.size]
+    fields: dict[str, Any] = {**FAMILY_DEFAULTS.get(settings.type, {})}
+    fields |= {
+        "vocab_size": len(tokenizer),
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "num_attention_heads": heads,
+        "intermediate_size": int(width * fields.pop("feed_forward", 4)) // 8 * 8,
+        # RoBERTa's kind counts positions from the padding id on.
+        "max_position_embeddings": max(512, length_tokens) + (tokenizer.pad_token_id or 0) + 1,
+        **{f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep")},
+        "bos_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+    }
+    try:
+        config = AutoConfig.for_model(settings.type, **(fields | settings.config))
+        model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"model.config does not suit `{settings.type}`: {error}") from error
+    return model
+
+
+def body(model: PreTrainedModel) -> torch.nn.Module:
+    """The encoder without its head."""
+    return getattr(model, model.base_model_prefix)  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def head_only_at(model: PreTrainedModel, positions: torch.Tensor) -> Iterator[None]:
+    """Within this context the head of ``model`` sees nothing but ``positions``.
+
+    ``positions``: (k,) int64, into the flattened (batch × length) inputs. The logits are then (1, k, vocabulary).
+    Head and loss are most of a small model's work, and only masked positions have a loss. It hooks into the body's
+    output, so it serves any family, whatever its head is called.
+    """
+
+    def pick(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state.flatten(0, 1)[positions].unsqueeze(0)
+        return output
+
+    handle = body(model).register_forward_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,85 @@
+"""Train the masked language model.
+
+Reads `encode/` (token ids) and `tokenizer/`. Writes `pretrain/`, which AutoModelForMaskedLM and AutoTokenizer load,
+and `metrics.jsonl`. Runs on one process or under `accelerate launch` on many, and goes on from its newest checkpoint.
+"""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from pipeline.artifacts import Run, read_manifest, write_json
+from pipeline.errors import UsageError
+from pipeline.model.masked_lm import masked_lm
+from pipeline.program import log, stage_main
+from pipeline.text.encoded import blocks
+from pipeline.training.masked import MaskedBlocks
+from pipeline.training.pretraining import Plan, Session, make_plan, train
+
+VALID_BLOCKS = 512
+
+
+def work(run: Run, out: Path) -> dict[str, Any]:
+    """Fill ``out``. Under a launcher every process calls this, and rank 0 writes."""
+    settings = run.config.pretrain
+    accelerator = Accelerator()
+    accelerator.wait_for_everyone()  # rank 0 prepares the folder
+    if settings.global_batch_blocks < accelerator.num_processes:
+        raise UsageError(f"pretrain.global_batch_blocks: give at least {accelerator.num_processes}, one a process")
+    tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
+    session = Session(
+        settings,
+        accelerator,
+        train=_masked_blocks(run, "train", tokenizer),
+        valid=_masked_blocks(run, "valid", tokenizer),
+        new_model=partial(masked_lm, run.config.model, tokenizer, settings.length_tokens),
+    )
+    plan = _plan(session, out / "plan.json")
+    epochs = plan.steps * settings.global_batch_blocks / len(session.train.blocks)
+    log.info(
+        "pretrain: %d steps of %d tokens, %.1f epochs, %s", plan.steps, session.tokens_a_step, epochs, plan.precision
+    )
+    model, figures = train(session, plan, out, _valid_tokens_per_byte(run))
+    log.info("pretrain: validation loss %.3f nats, %d tokens/s", figures["valid_nats"], figures["tokens_per_s"])
+    if accelerator.is_main_process:
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    sizes = {"parameters": model.num_parameters(), "processes": accelerator.num_processes}
+    return {**sizes, **plan._asdict(), "epochs": round(epochs, 2), **figures}
+
+
+def _masked_blocks(run: Run, split: str, tokenizer: PreTrainedTokenizerBase) -> MaskedBlocks:
+    ids = blocks(run.input("encode"), split, run.config.pretrain.length_tokens)
+    special = np.array(tokenizer.all_special_ids)
+    return MaskedBlocks(
+        ids if split == "train" else ids[:VALID_BLOCKS], special, tokenizer.mask_token_id, len(tokenizer)
+    )
+
+
+def _plan(session: Session, path: Path) -> Plan:
+    """The plan of an interrupted attempt, or a new one, kept for later ones."""
+    if path.exists():
+        return Plan(**json.loads(path.read_text("utf-8")))
+    plan = make_plan(session)
+    if session.accelerator.is_main_process:
+        write_json(path, plan._asdict())
+    return plan
+
+
+def _valid_tokens_per_byte(run: Run) -> float:
+    """Tokens of the validation text a byte of its UTF-8: what turns nats a token into bits a byte."""
+    manifest = read_manifest(run.input("encode"))
+    assert manifest, "program.stage_main has made sure of the stages before"
+    counts = manifest["counts"]["valid"]
+    return float(counts["tokens"] / counts["bytes"])
+
+
+if __name__ == "__main__":
+    stage_main("pretrain", work)

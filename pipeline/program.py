@@ -1,0 +1,155 @@
+"""What every program shares: its command line, its log, its errors and its exit code.
+
+Exit codes: 0 done or nothing to do, 1 a defect of ours (with a traceback), 2 something the user can mend
+(one line), 75 stopped by SIGTERM or SIGUSR1 with its work saved, 130 interrupted with Ctrl-C.
+"""
+
+import argparse
+import errno
+import logging
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pipeline import artifacts, config
+from pipeline.artifacts import Run
+from pipeline.errors import UsageError
+from pipeline.recipe import LINE
+
+log = logging.getLogger("akshara")
+T = TypeVar("T")
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars of libraries that load and save small files
+
+RANK = int(os.environ.get("RANK", "0"))  # set by torchrun and `accelerate launch`; 0 in a single process
+
+
+EXIT_AGAIN = 75  # EX_TEMPFAIL: stopped by a signal with its work saved; start the same command again
+
+
+class Interrupted(BaseException):
+    """Training stopped at a step boundary, with a checkpoint, because a signal asked for it."""
+
+    def __init__(self, *, by_user: bool) -> None:
+        self.code = 130 if by_user else EXIT_AGAIN
+
+
+def progress(items: Iterable[T] | None = None, **keywords: Any) -> Any:
+    """A tqdm bar that shows after two seconds, only on a terminal and only on rank 0."""
+    from tqdm import tqdm
+
+    return tqdm(items, disable=True if RANK else None, delay=2, leave=False, dynamic_ncols=True, **keywords)
+
+
+def stage_main(name: str, work: Callable[[Run, Path], dict[str, Any]]) -> NoReturn:
+    """Run one stage from the command line. ``work(run, out)`` fills ``out`` and returns the counts for the manifest."""
+    stage = LINE[name]
+    parser = argparse.ArgumentParser(
+        f"python -m pipeline.{name}",
+        description=f"{stage.summary[0].upper()}{stage.summary[1:]}.",
+        epilog=_settings_help(stage.settings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_run_arguments(parser)
+    arguments = parser.parse_args()
+
+    def body() -> None:
+        run = Run(config.load(arguments.config, arguments.setting), arguments.config)
+        artifacts.require_upstream(stage, run)
+        made_from = artifacts.with_external(stage, run, artifacts.ingredients(stage, run))
+        if not arguments.force and artifacts.why_stale(stage, run) is None:
+            log.info("%s: up to date", name)
+            return
+        if RANK:  # the folder is rank 0's to prepare and to finish; `work` waits for it
+            work(run, run.folder / f"{name}.part")
+            return
+        part = artifacts.open_part(stage, run, made_from)
+        started, clock = datetime.now(UTC), time.perf_counter()
+        counts = work(run, part)
+        about = {
+            "stage": name,
+            **made_from,
+            "counts": counts,
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - clock, 2),
+            "peak_memory_bytes": peak_memory_bytes(),
+            "command": [f"pipeline.{name}", *sys.argv[1:]],
+        }
+        artifacts.finish_part(part, about)
+        log.info("%s: done in %.1f s → %s", name, about["seconds"], run.folder / name)
+
+    guarded(body, debug=arguments.debug)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """CONFIG [key=value ...] [--force] [--debug]"""
+    parser.add_argument("config", help="a YAML file, or a Wikipedia code such as `or`")
+    parser.add_argument("setting", nargs="*", help="section.key=value, in place of what the file says")
+    parser.add_argument("--force", action="store_true", help="run even where the result is up to date")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _settings_help(sections: Iterable[str]) -> str:
+    return "\n".join(["settings:", *_settings_lines(sections)]) if sections else ""
+
+
+def _settings_lines(sections: Iterable[str]) -> Iterator[str]:
+    for section in sections:
+        field = config.Config.model_fields[section]
+        default = field.default
+        if isinstance(default, config.Settings):
+            for key, inner in type(default).model_fields.items():
+                yield f"  {section}.{key} = {inner.default!r}  {inner.description or ''}".rstrip()
+        else:
+            yield f"  {section}  {field.description or ''}".rstrip()
+
+
+def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
+    """Run ``body`` and end the process with the exit code that tells how it went."""
+    logging.basicConfig(
+        level=logging.WARNING if RANK else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
+    )
+    for chatty in ("httpx", "urllib3", "filelock", "fsspec", "accelerate", "datasets"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        body()
+    except KeyboardInterrupt:
+        _complain("interrupted: the same command goes on from here")
+        code = 130
+    except Interrupted as stop:
+        _complain("interrupted, with a checkpoint: the same command goes on from here")
+        code = stop.code
+    except (UsageError, OSError) as error:
+        if debug:
+            traceback.print_exc()
+        _complain(_one_line(error))
+        code = 2
+    else:
+        code = 0
+    sys.exit(code)
+
+
+def _one_line(error: UsageError | OSError) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return (
+            f"no space left on the device of {error.filename or Path.cwd()}: free some and run the same command again"
+        )
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _complain(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process, or the largest of its children, has held at once."""
+    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kilobytes * (1 if sys.platform == "darwin" else 1024)

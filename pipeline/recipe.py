@@ -1,0 +1,85 @@
+"""The line of stages, as data: what each one is for, which settings it obeys and which files it reads.
+
+This table is the only place that knows the order. A stage's name is its module, its Make target and its
+folder under ``runs/<run>/``.
+"""
+
+from typing import NamedTuple
+
+
+class Stage(NamedTuple):
+    name: str
+    summary: str
+    settings: tuple[str, ...] = ()  # sections (or keys) of the configuration that its result depends on
+    inputs: tuple[str, ...] = ()  # `<stage>/<pattern>`: files of earlier stages that its result depends on
+    resumes: bool = False  # picks up from what an interrupted attempt left
+    distributed: bool = False  # may run under `accelerate launch`
+
+
+LINE = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "fetch", "get the dump, the extra corpora and the labelled documents", ("language", "corpus", "labelled")
+        ),
+        Stage(
+            "extract",
+            "turn wikitext and extra corpora into plain documents",
+            ("language", "corpus", "extract"),
+            ("fetch/sources.json",),
+            resumes=True,
+        ),
+        Stage(
+            "filter",
+            "clean, deduplicate and split the documents",
+            ("language", "corpus", "filter"),
+            ("extract/*.jsonl", "fetch/labelled/dev.jsonl", "fetch/labelled/test.jsonl"),
+        ),
+        Stage("tokenizer", "train the subword tokenizer", ("tokenizer",), ("filter/train.jsonl", "filter/valid.jsonl")),
+        Stage(
+            "encode",
+            "turn text into packed token ids",
+            ("encode",),
+            ("filter/train.jsonl", "filter/valid.jsonl", "tokenizer/*"),
+        ),
+        Stage(
+            "pretrain",
+            "train the masked language model",
+            ("model", "pretrain"),
+            ("encode/*", "tokenizer/*"),
+            True,
+            True,
+        ),
+        Stage(
+            "finetune",
+            "swap the head and learn the classes",
+            ("finetune",),
+            (
+                "pretrain/model.safetensors",
+                "pretrain/config.json",
+                "tokenizer/*",
+                "fetch/labelled/train.jsonl",
+                "fetch/labelled/dev.jsonl",
+            ),
+            True,
+            True,
+        ),
+        Stage("score", "read the test documents, once, and measure", ("score",), ("finetune/*", "fetch/labelled/*")),
+        Stage("report", "write the page that tells how it went", (), ("*/*",)),
+    )
+}
+
+BESIDE = {
+    "predict": "classify new documents with a finished model",
+    "demo": "show what the demo run has made",
+}
+
+
+def upstream(name: str) -> list[str]:
+    """The stages that ``name`` reads from, directly or not, and itself, in the order they run."""
+    wanted = {name}
+    for stage in reversed(LINE.values()):
+        if stage.name in wanted:
+            before = list(LINE)[: list(LINE).index(stage.name)]
+            wanted |= {other for pattern in stage.inputs for other in before if pattern.split("/")[0] in (other, "*")}
+    return [stage for stage in LINE if stage in wanted]

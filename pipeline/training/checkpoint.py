@@ -1,0 +1,70 @@
+"""Checkpoints that are whole or not there: written aside, flushed, renamed, checked when read.
+
+Random numbers and data order are functions of the step, so weights, optimizer state and a few counts are all
+that a run needs to go on exactly as if it had never stopped.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+
+from pipeline.artifacts import sha256
+from pipeline.program import log
+
+KEPT = 2
+
+
+def save(
+    folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, about: dict[str, Any]
+) -> None:
+    """Write ``folder/step-<step>``; the ``KEPT`` newest stay. A full disk costs the checkpoint, not the run."""
+    final = folder / f"step-{step:08}"
+    temporary = final.with_suffix(".tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save_model(model, str(temporary / "model.safetensors"))
+        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+        digests = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
+        (temporary / "about.json").write_text(json.dumps({"step": step, "sha256": digests, **about}), "utf-8")
+        for path in [*temporary.iterdir(), temporary]:
+            _flush(path)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        _flush(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        log.warning("checkpoint at step %d not saved (%s); training goes on", step, error.strerror)
+        return
+    for old in sorted(folder.glob("step-*[0-9]"))[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Load the newest whole checkpoint; returns its ``step`` and what was saved ``about`` it, or None without one."""
+    for path in sorted(folder.glob("step-*[0-9]"), reverse=True):
+        try:
+            about: dict[str, Any] = json.loads((path / "about.json").read_text("utf-8"))
+            damaged = [name for name, digest in about["sha256"].items() if sha256(path / name) != digest]
+        except (OSError, ValueError, KeyError):
+            damaged = ["about.json"]
+        if damaged:
+            log.warning("%s is damaged (%s): going back to the one before", path, ", ".join(damaged))
+            continue
+        load_model(model, path / "model.safetensors")
+        optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
+        return about
+    return None
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,93 @@
+"""The one training loop, used by every stage that trains, on one process or many.
+
+A step is one global batch, cut into micro-batches that fit in memory and shared out over the processes.
+The gradient is that of the mean loss over the global batch's items (masked tokens, documents), however it
+was cut: sums are accumulated and divided by the global count once, so 1 and 16 processes train the same thing.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from pipeline.training.precision import autocast
+
+Batch = dict[str, torch.Tensor]
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def fit(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    steps: Iterable[tuple[int, list[Batch]]],
+    *,
+    items: Callable[[Batch], int],
+    summed_loss: Callable[[torch.nn.Module, Batch], torch.Tensor],
+    rate: Callable[[int], float],
+    after_step: Callable[[int, torch.Tensor, torch.Tensor], None],
+    precision: str = "fp32",
+    clip_norm: float = 1.0,
+) -> None:
+    """Take one optimizer step for each of ``steps``.
+
+    ``steps`` yields the step's number and this process's micro-batches, on its device. ``items(batch)`` counts what
+    the loss averages over; ``summed_loss(model, batch)`` is the loss summed over them, in nats. ``rate(step)``
+    multiplies each parameter group's ``peak_lr``. ``after_step(step, loss, norm)`` receives two 0-d float32 tensors:
+    the mean loss of the global batch and the gradient's norm before clipping. A step whose gradient is not finite
+    changes nothing; its norm tells.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    model.train()
+    for step, micro_batches in steps:
+        count = torch.tensor(float(sum(items(batch) for batch in micro_batches)), device=accelerator.device)
+        count = accelerator.reduce(count, "sum")
+        total = torch.zeros((), device=accelerator.device)
+        for i, batch in enumerate(micro_batches):
+            last = i == len(micro_batches) - 1
+            with autocast(accelerator.device, precision), _sync_if(accelerator, model, last):
+                loss = summed_loss(model, batch)
+                # DDP averages over processes; the product turns its mean of sums into the sum that we divide.
+                accelerator.backward(loss * accelerator.num_processes / count)
+            total += loss.detach().float()
+        total = accelerator.reduce(total, "sum") / count
+        norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+        if torch.isfinite(norm):
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * rate(step)
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        after_step(step, total, norm)
+
+
+def _sync_if(accelerator: Accelerator, model: torch.nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
+    """Exchange gradients only in the last micro-batch of a step."""
+    return contextlib.nullcontext() if last else accelerator.no_sync(model)
+
+
+def adamw(model: torch.nn.Module, rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW (arXiv 1711.05101) with decay on matrices only; norms and biases are left alone."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    for group in groups:
+        group |= {"lr": rate, "peak_lr": rate}
+    return torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), eps=1e-6, fused=True)
+
+
+def warmup_stable_decay(step: int, steps: int, warmup_share: float, decay_share: float) -> float:
+    """The rate's factor in [0, 1] at ``step`` of ``steps``: up, level, then down as 1 - sqrt (arXiv 2405.18392)."""
+    warmup, decay = math.ceil(warmup_share * steps), math.ceil(decay_share * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if step >= steps - decay:
+        return 1 - math.sqrt((step - (steps - decay) + 1) / (decay + 1))
+    return 1.0

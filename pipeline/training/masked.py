@@ -1,0 +1,117 @@
+"""Masked language modelling on packed blocks: which blocks a step reads, what is hidden, and the loss.
+
+All of it is a pure function of (seed, step, row), so a run can stop and go on anywhere, and any number of
+processes sees the same global batch.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from transformers import PreTrainedModel
+
+from pipeline.model.masked_lm import head_only_at
+from pipeline.text.encoded import epoch_order
+from pipeline.training.loop import Batch, to_device
+from pipeline.training.precision import autocast
+
+VALID_SEED, VALID_RATE = 1234, 0.15  # the same tokens are hidden at every evaluation of every run
+
+
+class MaskedBlocks(NamedTuple):
+    """``blocks``: (n, length) token ids of any integer dtype; ``special``: ids that are never hidden."""
+
+    blocks: np.ndarray
+    special: np.ndarray
+    mask_id: int
+    vocabulary: int
+
+    def batch(self, which: np.ndarray, rows: np.ndarray, *, rate: float, seed: int, step: int) -> Batch:
+        """Blocks ``which``, with ``rate`` of each one's ordinary tokens hidden: 80 % as the mask, 10 % as another
+        token, 10 % as they are (Devlin et al. 2019, section 3.1).
+
+        A block's random numbers depend on (seed, step, its row in the global batch) alone. Every block hides the same
+        number of tokens, so shapes stay the same from one micro-batch to the next.
+        Returns int64 tensors: input_ids (n, length); positions (n·k,), into the flattened input; targets (n·k,).
+        """
+        inputs = self.blocks[which].astype(np.int64)
+        n, length = inputs.shape
+        hidden = max(1, round(rate * length))
+        draws = np.stack([_generator(seed, step, int(row)).random((2, length), dtype=np.float32) for row in rows])
+        priority = np.where(np.isin(inputs, self.special), 2.0, draws[:, 0])
+        columns = np.sort(np.argpartition(priority, hidden - 1, axis=1)[:, :hidden], axis=1)
+        positions = (columns + np.arange(n)[:, None] * length).ravel()
+        targets = inputs.ravel()[positions]
+        how = np.take_along_axis(draws[:, 1], columns, axis=1).ravel()
+        other = (
+            ((how - 0.8) * 10 * self.vocabulary).astype(np.int64).clip(0, self.vocabulary - 1)
+        )  # uniform for 0.8 ≤ how < 0.9
+        inputs.ravel()[positions] = np.select(
+            [how < 0.8, how < 0.9], [np.full_like(targets, self.mask_id), other], targets
+        )
+        arrays = {"input_ids": inputs, "positions": positions, "targets": targets}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _generator(seed: int, step: int, row: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, step, row]))
+
+
+def training_steps(
+    data: MaskedBlocks,
+    accelerator: Accelerator,
+    steps: range,
+    *,
+    global_batch: int,
+    micro_batch: int,
+    rate: Callable[[int], float],
+    seed: int,
+) -> Iterator[tuple[int, list[Batch]]]:
+    """Each of ``steps`` with this process's share of its global batch, cut into micro-batches, on its device.
+
+    Blocks come in the order of ``epoch_order(seed, epoch)``, epoch after epoch; ``rate(step)`` is the share hidden.
+    """
+    n = len(data.blocks)
+    order = lru_cache(maxsize=2)(lambda epoch: epoch_order(seed, epoch, n))
+    mine = np.array_split(np.arange(global_batch), accelerator.num_processes)[accelerator.process_index]
+    parts = np.array_split(mine, math.ceil(len(mine) / micro_batch))
+    for step in steps:
+        which = {row: order(place // n)[place % n] for row in mine.tolist() for place in [step * global_batch + row]}
+        batches = (
+            data.batch(np.array([which[row] for row in part]), part, rate=rate(step), seed=seed, step=step)
+            for part in parts
+        )
+        yield step, [to_device(batch, accelerator.device) for batch in batches]
+
+
+def masked_tokens(batch: Batch) -> int:
+    return len(batch["targets"])
+
+
+def summed_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Cross-entropy in nats, float32, summed over the hidden tokens; the head runs on those alone."""
+    inner: PreTrainedModel = getattr(model, "module", model)  # without DistributedDataParallel's shell
+    with head_only_at(inner, batch["positions"]):
+        logits = model(input_ids=batch["input_ids"]).logits[0]
+    return torch.nn.functional.cross_entropy(logits.float(), batch["targets"], reduction="sum")
+
+
+@torch.no_grad()
+def validation_nats(
+    model: torch.nn.Module, data: MaskedBlocks, accelerator: Accelerator, *, micro_batch: int, precision: str
+) -> float:
+    """Mean cross-entropy of the hidden tokens, in nats; each counts once, whatever the number of processes."""
+    mine = np.array_split(np.arange(len(data.blocks)), accelerator.num_processes)[accelerator.process_index]
+    sums = torch.zeros(2, dtype=torch.float64, device=accelerator.device)
+    model.eval()
+    for part in np.array_split(mine, max(1, math.ceil(len(mine) / micro_batch))) if len(mine) else []:
+        batch = to_device(data.batch(part, part, rate=VALID_RATE, seed=VALID_SEED, step=0), accelerator.device)
+        with autocast(accelerator.device, precision):
+            sums += torch.stack([summed_loss(model, batch).double(), batch["targets"].new_tensor(masked_tokens(batch))])
+    model.train()
+    total, count = accelerator.reduce(sums, "sum").tolist()
+    return float(total / count)

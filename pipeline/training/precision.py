@@ -1,0 +1,28 @@
+"""bfloat16 where this machine multiplies it faster than float32: measured, not looked up."""
+
+import time
+
+import torch
+
+
+def faster_precision(device: torch.device) -> str:
+    """bf16 where matrix products in it run at least 1.3 times as fast as in float32, else fp32. Takes about 0.1 s."""
+    seconds = {dtype: _product_seconds(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    return "bf16" if seconds[torch.bfloat16] * 1.3 < seconds[torch.float32] else "fp32"
+
+
+def _product_seconds(device: torch.device, dtype: torch.dtype) -> float:
+    """The fastest of five products of (2048, 512) and (512, 512) matrices, the shapes of a small model's layers."""
+    a, b = torch.ones(2048, 512, device=device, dtype=dtype), torch.ones(512, 512, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(6):
+        started = time.perf_counter()
+        product = a @ b
+        product[0, 0].item()  # waits for the device
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a model computes in ``precision``, "fp32" or "bf16"; its weights stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -1,0 +1,36 @@
+"""Stopping at a step boundary, together: a signal to one process ends all of them, after a checkpoint."""
+
+import signal
+from types import FrameType
+
+import torch
+from accelerate import Accelerator
+
+from pipeline.program import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopRequest:
+    """Remembers the first signal of ``SIGNALS``, so that a step is never cut in two."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        for number in SIGNALS:
+            signal.signal(number, self._remember)
+
+    def _remember(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt  # a second Ctrl-C means now
+        self.received = self.received or number
+
+    def agreed(self, accelerator: Accelerator) -> bool:
+        """Whether any process was asked to stop. Every process must call this at the same step."""
+        asked = torch.tensor(float(self.received is not None), device=accelerator.device)
+        return (
+            bool(accelerator.reduce(asked, "sum") > 0) if accelerator.num_processes > 1 else self.received is not None
+        )
+
+    def stop(self) -> None:
+        """End this process: as interrupted by the user, or for the cluster to start again."""
+        raise Interrupted(by_user=self.received == signal.SIGINT)
