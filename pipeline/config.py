@@ -60,8 +60,19 @@ class Extract(Settings):
 
 class Filter(Settings):
     min_words: int = Field(5, ge=1, description="shorter documents are dropped")
-    min_script_share: float = Field(0.5, ge=0, le=1, description="least share of letters in the language's own scripts")
+    scripts: tuple[str, ...] | Literal["auto"] = Field(
+        "auto", description="ISO 15924 codes, e.g. [Orya]; auto: those of the language in CLDR"
+    )
+    min_script_share: float = Field(
+        0.5, ge=0, le=1, description="least share of a paragraph's letters in these scripts"
+    )
+    language_check: bool = Field(True, description="drop paragraphs unlike most of the corpus, by character n-grams")
+    language_model: str | None = Field(
+        None, description="path of a fastText model (GlotLID, lid.176) that judges the language in place of that check"
+    )
+    stub_cap: int | None = Field(10, ge=0, description="paragraphs kept of one repeated sentence pattern; null: all")
     valid_share: float = Field(0.05, gt=0, lt=1, description="share of documents held out for validation")
+    temperature: float = Field(1.0, ge=1, description="above 1, smaller corpora are repeated; n^(1/T) sampling")
 
 
 class Tokenizer(Settings):
@@ -88,6 +99,9 @@ class Pretrain(Settings):
     max_epochs: float | None = Field(None, gt=0, description="passes over the training text")
     length_tokens: int = Field(128, ge=8, description="tokens in a block")
     global_batch_blocks: int = Field(64, ge=1, description="blocks an optimizer step, over all processes")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where it is measured to be faster"
+    )
     micro_batch_blocks: int | Literal["auto"] = Field("auto", exclude=True, description="blocks at once in one process")
     learning_rate: float = Field(1e-3, gt=0, description="peak rate")
     weight_decay: float = Field(0.01, ge=0)

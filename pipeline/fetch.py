@@ -1,0 +1,163 @@
+"""Get what a run starts from: check the user's own files, then download what is missing.
+
+Reads: the files that ``corpus`` and ``labelled`` name, and the network for a published dump or `datasets` name.
+Writes: ``sources.json`` (a list of ``name``, ``kind`` (dump, text, jsonl or dataset), ``path``, ``sha256``, ``weight``
+and, for a download, ``url`` and ``date``) and ``labelled/{train,dev,test}.jsonl`` (``id``, ``text``, ``label``).
+Downloads lie in ``corpora/<language>/``, where all runs of that language find them.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pipeline import artifacts
+from pipeline.artifacts import Run
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.program import log, stage_main
+from pipeline.text import labelled, sources, wikipedias
+from pipeline.text.documents import write_jsonl
+from pipeline.text.download import download_dump
+
+Source = dict[str, Any]
+Splits = dict[str, list[dict[str, str]]]
+
+
+def work(run: Run, out: Path) -> dict[str, Any]:
+    config = run.config
+    corpora = own_corpora(config)  # all that lies on this machine is looked at before anything is downloaded
+    splits = labelled_splits(config)
+    if downloads_dump(config):
+        corpora = [published_dump(config), *corpora]
+
+    artifacts.write_json(out / "sources.json", corpora)
+    for corpus in corpora:
+        log.info("fetch: %s %s, weight %g", corpus["kind"], corpus["path"], corpus["weight"])
+    (out / "labelled").mkdir()
+    for role, rows in splits.items():
+        write_jsonl(out / "labelled" / f"{role}.jsonl", rows)
+    return {
+        "sources": corpora,
+        "labelled": {role: {"documents": len(rows), "classes": class_sizes(rows)} for role, rows in splits.items()},
+    }
+
+
+def downloads_dump(config: Config) -> bool:
+    return config.corpus.dump is not None and wikipedias.is_published(config.corpus.dump)
+
+
+def own_corpora(config: Config) -> list[Source]:
+    """The corpora that lie on this machine. UsageError: one is missing or not what it should be, or there is none."""
+    corpus = config.corpus
+    if corpus.dump is None and not corpus.extra:
+        raise UsageError("there is no corpus: set corpus.dump (latest, a date or a path) or corpus.extra")
+    found: list[tuple[str, str, Path, float]] = []
+    names = Counter[str]()
+    prefix = wikipedias.dump_prefix(config.language)
+    if downloads_dump(config):
+        wikipedias.require_wikipedia(config.language)
+        names[prefix] = 1
+    else:
+        wikipedias.require_language(config.language)
+        if corpus.dump:
+            path = Path(corpus.dump)
+            sources.require_dump(path)
+            found.append((prefix, "dump", path, 1.0))
+    for extra in corpus.extra:
+        for match in artifacts.matches(extra.path):
+            found += [(path.name.split(".")[0], kind, path, extra.weight) for kind, path in sources.corpora_in(match)]
+    return [
+        {
+            "name": unique(re.sub(r"[^\w-]+", "_", name) or "corpus", names),
+            "kind": kind,
+            "path": str(path),
+            "sha256": digest(path),
+            "weight": weight,
+        }
+        for name, kind, path, weight in found
+    ]
+
+
+def unique(name: str, taken: Counter[str]) -> str:
+    """``name``, or ``name-2``, ``name-3`` ... where it is taken."""
+    taken[name] += 1
+    return name if taken[name] == 1 else unique(f"{name}-{taken[name]}", taken)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder, over the names and digests of the files in it."""
+    if path.is_file():
+        return artifacts.sha256(path)
+    listing = [f"{artifacts.sha256(file)}  {file.relative_to(path)}\n" for file in artifacts.files_below(path)]
+    return hashlib.sha256("".join(listing).encode()).hexdigest()
+
+
+def published_dump(config: Config) -> Source:
+    prefix = wikipedias.dump_prefix(config.language)
+    assert config.corpus.dump, "only called where one is to be downloaded"
+    dump = download_dump(config.corpus.mirror, prefix, config.corpus.dump, Path("corpora", config.language))
+    sources.require_dump(dump.path)
+    about = {"name": prefix, "kind": "dump", "path": str(dump.path), "sha256": digest(dump.path), "weight": 1.0}
+    return {**about, "date": dump.date, "url": dump.url}
+
+
+def labelled_splits(config: Config) -> Splits:
+    """The labelled documents of each split that is given, those that lie on this machine read first."""
+    wanted = config.labelled
+    if wanted is None:
+        return {}
+    names = {"train": wanted.train, "dev": wanted.dev, "test": wanted.test}
+    if wanted.train == wikipedias.SIB200:
+        own = wikipedias.sib200_name(config.language)
+        if own is None:
+            log.info(
+                "fetch: SIB-200 has no set in `%s`: no labelled documents (labelled.train=... names some)",
+                config.language,
+            )
+            return {}
+        names = {role: name or wikipedias.SIB200 for role, name in names.items()}
+        names = {role: f"Davlan/sib200@{own}" if name == wikipedias.SIB200 else name for role, name in names.items()}
+    given = {role: name for role, name in names.items() if name}
+    splits: Splits = {}
+    for role, name in sorted(given.items(), key=lambda item: labelled.local_path(item[1]) is None):
+        rows = labelled.read(name, role, wanted.text, wanted.label)
+        splits[role] = with_text_and_label(rows, name)
+        log.info("fetch: %s: %d documents from %s", role, len(splits[role]), name)
+    require_classes(splits, names)
+    return {role: splits[role] for role in given}
+
+
+def with_text_and_label(rows: list[dict[str, str]], name: str) -> list[dict[str, str]]:
+    kept = [row for row in rows if row["text"] and row["label"]]
+    if not kept:
+        raise UsageError(f"{name} has no document with a text and a label: check labelled.text and labelled.label")
+    if len(kept) < len(rows):
+        log.warning("fetch: %s: %d documents without text or label are left out", name, len(rows) - len(kept))
+    return kept
+
+
+def require_classes(splits: Splits, names: dict[str, str | None]) -> None:
+    """UsageError: train has fewer than two classes, or another split has one that train never saw."""
+    classes = class_sizes(splits["train"])
+    if len(classes) < 2:
+        raise UsageError(
+            f"{names['train']} has one class only, `{next(iter(classes))}`: a classifier needs at least two"
+        )
+    for role in splits.keys() - {"train"}:
+        if unseen := sorted(class_sizes(splits[role]).keys() - classes.keys()):
+            raise UsageError(
+                f"{names[role]} has the label `{unseen[0]}`, of which {names['train']} has no document: "
+                "add some to train or correct the label"
+            )
+    for group in labelled.look_alikes(classes):
+        log.warning("fetch: labels that differ only in case or space: %s", ", ".join(f"`{label}`" for label in group))
+
+
+def class_sizes(rows: list[dict[str, str]]) -> dict[str, int]:
+    return dict(sorted(Counter(row["label"] for row in rows).items()))
+
+
+if __name__ == "__main__":
+    stage_main("fetch", work)

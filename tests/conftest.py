@@ -1,0 +1,82 @@
+"""What all tests share: no network, where the real data lies, and programs run as people run them."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection but to this machine, and keep `datasets` and `transformers` from trying one."""
+
+    def guarded(connect: Callable[[socket.socket, Any], Any]) -> Callable[[socket.socket, Any], Any]:
+        def only_loopback(self: socket.socket, address: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+                raise AssertionError(f"a test reached for the network: {address}")
+            return connect(self, address)
+
+        return only_loopback
+
+    monkeypatch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
+    for name, value in OFFLINE.items():
+        monkeypatch.setenv(name, value)
+
+
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+    **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
+}
+"""For subprocesses too, where the guard on sockets does not reach: a proxy that is not there stops them."""
+
+
+@pytest.fixture
+def akshara_data() -> Path:
+    """The folder of real corpora and labelled sets that ``AKSHARA_DATA`` names; skips where it is absent."""
+    folder = Path(os.environ.get("AKSHARA_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set AKSHARA_DATA to run this test")
+    return folder.resolve()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """``program("fetch", "run.yaml", ...)`` runs ``python -m pipeline.fetch run.yaml ...`` in ``tmp_path``.
+
+    ``program("pipeline", ...)`` runs ``python -m pipeline ...``. ``meanwhile`` is called with the running process;
+    other keywords become environment variables.
+    """
+
+    def run(
+        name: str, *arguments: str, meanwhile: Callable[[subprocess.Popen[str]], None] | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        module = name if name == "pipeline" else f"pipeline.{name}"
+        command = [sys.executable, "-m", module, *arguments]
+        own = {"PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / ".hf")}
+        with subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, **OFFLINE, **own, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        ) as process:
+            if meanwhile:
+                meanwhile(process)
+            output, errors = process.communicate()
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+    return run

@@ -1,0 +1,205 @@
+"""What fetch takes in, what it writes, and what it refuses in its first second."""
+
+import bz2
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Program
+
+from pipeline.artifacts import external_files
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.text import wikipedias
+from pipeline.text.sources import corpora_in, require_dump
+
+DUMP = '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="or"><siteinfo/></mediawiki>'
+TRAIN = "category\ttext\nsport\tx\nnews\ty\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with every kind of corpus, and labelled documents."""
+    from datasets import Dataset
+
+    (tmp_path / "or.xml.bz2").write_bytes(bz2.compress(DUMP.encode()))
+    (tmp_path / "stories").mkdir()
+    (tmp_path / "stories/a.txt").write_text("ଗପ\n", "utf-8")
+    (tmp_path / "stories/b.jsonl").write_text('{"text": "ଗପ"}\n', "utf-8")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/a.txt").write_text("ଆଉ ଗପ\n", "utf-8")
+    Dataset.from_list([{"text": "ଗପ"}]).save_to_disk(str(tmp_path / "saved"))
+    (tmp_path / "train.tsv").write_text(TRAIN, "utf-8")
+    return tmp_path
+
+
+def fetch(program: Program, *settings: str) -> tuple[int, str]:
+    done = program("fetch", "or", *settings)
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+def test_every_kind_of_corpus_gets_a_name_of_its_own(files: Path, program: Program) -> None:
+    extra = "corpus.extra=[{path: stories/*.txt}, {path: stories, weight: 0.5}, {path: more/a.txt}, {path: saved}]"
+    assert fetch(program, "corpus.dump=or.xml.bz2", extra, "labelled.train=train.tsv")[0] == 0
+    sources: list[dict[str, Any]] = json.loads((files / "runs/or/fetch/sources.json").read_text("utf-8"))
+    assert [(s["name"], s["kind"], s["path"], s["weight"]) for s in sources] == [
+        ("orwiki", "dump", "or.xml.bz2", 1.0),
+        ("a", "text", "stories/a.txt", 1.0),
+        ("a-2", "text", "stories/a.txt", 0.5),
+        ("b", "jsonl", "stories/b.jsonl", 0.5),
+        ("a-3", "text", "more/a.txt", 1.0),
+        ("saved", "dataset", "saved", 1.0),
+    ]
+    assert all(len(s["sha256"]) == 64 for s in sources)
+    labelled = [json.loads(line) for line in (files / "runs/or/fetch/labelled/train.jsonl").open(encoding="utf-8")]
+    assert labelled == [{"id": "1", "text": "x", "label": "sport"}, {"id": "2", "text": "y", "label": "news"}]
+    assert sorted(path.name for path in (files / "runs/or/fetch/labelled").iterdir()) == ["train.jsonl"]
+
+
+def test_a_file_added_to_a_folder_makes_the_result_out_of_date(files: Path, program: Program) -> None:
+    settings = ["corpus.dump=null", "corpus.extra=[{path: stories}]", "labelled=null"]
+    assert fetch(program, *settings)[0] == 0
+    assert fetch(program, *settings)[1] == "fetch: up to date"
+    (files / "stories/c.txt").write_text("ନୂଆ\n", "utf-8")
+    assert "done" in fetch(program, *settings)[1]
+
+
+def test_what_a_run_depends_on_is_what_fetch_reads(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(files)
+    config = Config.model_validate(
+        {
+            "run": "or",
+            "language": "or",
+            "corpus": {"dump": "or.xml.bz2", "extra": [{"path": "stor*"}, {"path": str(files / "more/*")}]},
+            "labelled": {"train": "train.tsv", "dev": "saved:validation", "test": "owner/name@or:test"},
+        }
+    )
+    found = [str(path) for path in external_files(config)]
+    assert found[:4] == ["or.xml.bz2", "stories/a.txt", "stories/b.jsonl", str(files / "more/a.txt")]
+    assert found[4] == "train.tsv"
+    assert {path.split("/")[0] for path in found[5:]} == {"saved"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["corpus.dump=null"], "there is no corpus: set corpus.dump"),
+        (["corpus.dump=nowhere.xml"], "nowhere.xml names no file or folder"),
+        (["corpus.dump=train.tsv"], "train.tsv is no dump by its name"),
+        (["corpus.extra=[{path: 'none/*.txt'}]"], "none/*.txt names no file or folder"),
+        (["corpus.extra=[{path: train.tsv}]"], "train.tsv is of no known format"),
+        (["language=xx"], "`xx` is no known language code"),
+        (["language=odia", "corpus.dump=latest"], "there is no Wikipedia `odia`: did you mean `or`"),
+        (["labelled.train=nowhere.tsv"], "nowhere.tsv does not exist"),
+        (["labelled.text=body"], "train.tsv has no column `body`, only `category`, `text`"),
+        (["labelled.test=test.tsv"], "test.tsv has the label `weather`, of which train.tsv has no document"),
+        (["labelled.dev=empty.tsv"], "empty.tsv has no document with a text and a label"),
+        (["labelled.dev=owner/elsewhere", "labelled.test=empty.tsv"], "empty.tsv has no document"),
+        (["labelled.train=one.tsv"], "one.tsv has one class only, `sport`"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    files: Path, program: Program, settings: list[str], message: str
+) -> None:
+    (files / "test.tsv").write_text("category\ttext\nsport\tx\nweather\tz\n", "utf-8")
+    (files / "empty.tsv").write_text("category\ttext\nsport\t \n\tx\n", "utf-8")
+    (files / "one.tsv").write_text("category\ttext\nsport\tx\n sport\ty\n", "utf-8")
+    done = program("fetch", "or", "corpus.dump=or.xml.bz2", "labelled.train=train.tsv", *settings)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
+    assert "Traceback" not in done.stderr
+    assert not (files / "runs/or/fetch").exists()
+
+
+def test_texts_left_out_and_labels_that_look_alike_are_told(files: Path, program: Program) -> None:
+    (files / "train.tsv").write_text(TRAIN + "Sport \tz\nnews\t \n", "utf-8")
+    done = program("fetch", "or", "corpus.dump=or.xml.bz2", "labelled.train=train.tsv")
+    assert done.returncode == 0
+    assert "train.tsv: 1 documents without text or label are left out" in done.stderr
+    assert "labels that differ only in case or space: `Sport`, `sport`" in done.stderr
+
+
+def test_a_language_without_sib200_has_no_labelled_documents(files: Path, program: Program) -> None:
+    done = program("fetch", "or", "language=nv", "corpus.dump=or.xml.bz2")
+    assert done.returncode == 0
+    assert "SIB-200 has no set in `nv`" in done.stderr
+    assert not list((files / "runs/or/fetch/labelled").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.xml", b"", "is empty"),
+        ("a.xml", b"<!DOCTYPE html><html>", "is not a MediaWiki dump.*begins `<!DOCTYPE html>"),
+        ("a.xml.bz2", bz2.compress(b"<html>"), "is not a MediaWiki dump"),
+        ("a.xml.bz2", DUMP.encode(), "is not packed as its name says"),
+        ("a.xml.gz", DUMP.encode(), "is not packed as its name says"),
+        ("a.xml.bz2", b"", "is empty|cut off before its first page"),
+        ("a.xml.bz2", bz2.compress(DUMP.encode())[:-20], "cut off before its first page"),
+        ("a.txt", "ଗପ".encode("utf-16"), "is not UTF-8"),
+        ("a.txt", b"\n\n", "is empty"),
+        ("a.jsonl", b'{"body": "x"}\n', "has no `text` in its first line"),
+        ("a.jsonl", b"text\n", "is not JSON lines"),
+    ],
+)
+def test_a_corpus_that_is_not_what_its_name_says_is_refused(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        corpora_in(tmp_path / name)
+
+
+def test_dumps_are_known_in_every_packing(tmp_path: Path) -> None:
+    text = f'\ufeff<?xml version="1.0"?>\n<!-- made by hand -->\n{DUMP}'.encode()
+    for name, content in {"a.xml": text, "a.xml.bz2": bz2.compress(text), "a.xml.gz": gzip.compress(text)}.items():
+        (tmp_path / name).write_bytes(content)
+        require_dump(tmp_path / name)
+
+
+def test_real_dumps_are_known(akshara_data: Path) -> None:
+    for path in sorted(akshara_data.rglob("*.bz2")):
+        assert corpora_in(path) == [("dump", path)]
+
+
+@pytest.mark.parametrize(
+    ("code", "prefix", "sib200"),
+    [
+        ("or", "orwiki", "ory_Orya"),
+        ("ha", "hawiki", "hau_Latn"),
+        ("no", "nowiki", "nob_Latn"),
+        ("nb", "nowiki", "nob_Latn"),
+        ("als", "alswiki", None),  # Alemannic; SIB-200 has Tosk Albanian under this code
+        ("sq", "sqwiki", "als_Latn"),
+        ("zh", "zhwiki", "zho_Hans"),
+        ("sr", "srwiki", "srp_Cyrl"),
+        ("ar", "arwiki", "arb_Arab"),
+        ("sw", "swwiki", "swh_Latn"),
+        ("be-tarask", "be_x_oldwiki", "bel_Cyrl"),
+        ("zh-min-nan", "zh_min_nanwiki", None),
+        ("simple", "simplewiki", "eng_Latn"),
+        ("nv", "nvwiki", None),
+    ],
+)
+def test_wikipedia_codes_lead_to_their_dump_and_their_sib200(code: str, prefix: str, sib200: str | None) -> None:
+    wikipedias.require_wikipedia(code)
+    wikipedias.require_language(code)
+    assert (wikipedias.dump_prefix(code), wikipedias.sib200_name(code)) == (prefix, sib200)
+
+
+def test_no_wikipedia_has_two_sets_and_none_is_unknown() -> None:
+    codes = [code for named in wikipedias._table("sib200.txt").values() for code in named]
+    assert len(wikipedias._table("sib200.txt")) == 205
+    assert len(codes) == len(set(codes))
+    for code in codes:
+        wikipedias.require_wikipedia(code)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("Odia", "or"), ("ory", "or"), ("gaz", "om"), ("be-tarrask", "be-tarask"), ("hau", "ha")]
+)
+def test_a_wrong_code_is_answered_with_the_nearest(wrong: str, right: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean `{right}`"):
+        wikipedias.require_wikipedia(wrong)

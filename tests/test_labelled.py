@@ -1,0 +1,189 @@
+"""Labelled documents come out of every format as they went in."""
+
+import csv
+import io
+import json
+import unicodedata
+from pathlib import Path
+
+import pyarrow  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import UsageError
+from pipeline.text import labelled
+
+ROWS = [("ଖେଳ", "ଦଳ ଜିତିଲା"), ("ସ୍ୱାସ୍ଥ୍ୟ", "ଡାକ୍ତର ଆସିଲେ"), ("ଖେଳ", "ବଲ୍ ଗଡ଼ିଲା")]
+
+
+def read(path: Path, text: str | tuple[str, ...] = "text", label: str = "category") -> list[tuple[str, str]]:
+    return [(row["label"], row["text"]) for row in labelled.read(str(path), "train", text, label)]
+
+
+def write(path: Path, content: str) -> Path:
+    path.write_text(content, "utf-8", newline="")
+    return path
+
+
+def test_every_format_gives_the_same_documents(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset, DatasetDict
+
+    table = "".join(f"{label}{{0}}{text}\n" for label, text in [("category", "text"), *ROWS])
+    objects = [{"category": label, "text": text} for label, text in ROWS]
+    names = sorted({label for label, _ in ROWS})
+    plain = Dataset.from_list(objects)
+    with_ids = plain.cast_column("category", ClassLabel(names=names))
+    with_ids.to_parquet(str(tmp_path / "ids.parquet"))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(objects), tmp_path / "names.parquet")
+    DatasetDict({"train": with_ids}).save_to_disk(str(tmp_path / "saved"))
+    plain.save_to_disk(str(tmp_path / "saved_alone"))
+
+    paths = [
+        write(tmp_path / "a.tsv", table.format("\t")),
+        write(tmp_path / "a.csv", table.format(",")),
+        write(tmp_path / "bom.tsv", "\ufeff" + table.format("\t")),
+        write(tmp_path / "windows.tsv", table.format("\t").replace("\n", "\r\n")),
+        write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in objects)),
+        *(tmp_path / name for name in ("ids.parquet", "names.parquet", "saved", "saved_alone")),
+    ]
+    assert {path.name: read(path) for path in paths} == {path.name: ROWS for path in paths}
+
+
+def test_a_folder_of_parquet_gives_each_role_its_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from datasets import Dataset
+
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    for split in ("train", "validation", "test"):
+        Dataset.from_list([{"category": "a", "text": split}]).to_parquet(str(tmp_path / f"set/{split}.parquet"))
+    name = str(tmp_path / "set")
+    for role, split in {"train": "train", "dev": "validation", "test": "test"}.items():
+        assert [row["text"] for row in labelled.read(name, role, "text", "category")] == [split]
+    assert labelled.read(f"{name}:test", "train", "text", "category")[0]["text"] == "test"
+    with pytest.raises(UsageError, match=r"no split `gold`, only .*train"):
+        labelled.read(f"{name}:gold", "train", "text", "category")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (['"', 'a "word" within', "plain"], ['"', 'a "word" within', "plain"]),
+        (['"opens and does not close', "plain"], ['"opens and does not close', "plain"]),
+        (['"opens', 'closes"'], ['"opens', 'closes"']),  # read as quoting, this is one field over two rows
+        (['"opens', "plain", 'x"'], ['"opens', "plain", 'x"']),
+        (['"a whole sentence, quoted."', "plain"], ['"a whole sentence, quoted."', "plain"]),
+        (['"said" he', "plain"], ['"said" he', "plain"]),
+    ],
+)
+def test_quotes_in_a_table_without_quoting_are_text(tmp_path: Path, fields: list[str], expected: list[str]) -> None:
+    lines = "".join(f"{number}\tnews\t{field}\n" for number, field in enumerate(fields))
+    path = write(tmp_path / "plain.tsv", f"index_id\tcategory\ttext\n{lines}")
+    assert [text for _, text in read(path)] == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    texts=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=1),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    delimiter=st.sampled_from("\t,"),
+)
+def test_what_the_csv_module_quotes_is_read_back(
+    tmp_path: Path, texts: list[str], quoting: int, delimiter: str
+) -> None:
+    path = tmp_path / ("a.tsv" if delimiter == "\t" else "a.csv")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
+        writer.writerow(["number", "category", "text"])
+        writer.writerows([number, "news", text] for number, text in enumerate(texts))
+    assert [text for _, text in read(path)] == [text.strip() for text in texts]
+
+
+def test_line_separators_of_unicode_do_not_end_a_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "category\ttext\nnews\tone\u2028two\x85three\n")
+    assert read(path) == [("news", "one\u2028two\x85three")]
+
+
+def test_several_columns_are_joined_with_a_newline_and_labels_stripped(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "headline,body,topic\nHead , Body, sport \n")
+    assert read(path, ("headline", "body"), "topic") == [("sport", "Head \n Body")]
+
+
+def test_ids_are_the_rows_own_where_they_are_unique(tmp_path: Path) -> None:
+    own = write(tmp_path / "own.tsv", "index_id\tcategory\ttext\n77\ta\tx\n5\tb\ty\n")
+    twice = write(tmp_path / "twice.tsv", "index_id\tcategory\ttext\n77\ta\tx\n77\tb\ty\n")
+    assert [row["id"] for row in labelled.read(str(own), "train", "text", "category")] == ["77", "5"]
+    assert [row["id"] for row in labelled.read(str(twice), "train", "text", "category")] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tsv", b"category\tbody\na\tx\n", r"no column `text`, only `category`, `body`: .*labelled\.text="),
+        ("a.tsv", b"topic\ttext\na\tx\n", r"no column `category`.*labelled\.label="),
+        ("a.tsv", "category\ttext\na\tx\n".encode("utf-16"), "is UTF-16: save it as UTF-8"),
+        ("a.tsv", "category\ttext\na\tx\n".encode("utf-16-le"), "is UTF-16: save it as UTF-8"),
+        ("a.tsv", "category\ttext\na\té\n".encode("latin-1"), r"is not UTF-8 \(byte 16\)"),
+        ("a.tsv", b" \n", "is empty"),
+        ("a.tsv", b"category\ttext\na\tx\ny\n", "row 3 has 1 fields and the header 2"),
+        ("a.jsonl", b'{"category": "a", "text": "x"}\n{"cat\n', "line 2, is not JSON"),
+        ("a.jsonl", b'["a", "x"]\n', "line 1, is no JSON object"),
+        ("a.parquet", b"PAR0", "is not Parquet"),
+        ("a.xlsx", b"PK", r"no known format: .*\.tsv, \.csv, \.jsonl, \.parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_with_a_remedy(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["missing.tsv", "data/more/missing", "/data/missing", "../missing:test"])
+def test_what_is_neither_here_nor_a_dataset_name_is_missing(name: str) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        labelled.local_path(name)
+
+
+def test_a_dataset_that_cannot_be_had_says_what_to_give_instead() -> None:
+    with pytest.raises(UsageError, match=r"Davlan/sib200@ory_Orya cannot be loaded .*labelled\.train="):
+        labelled.read("Davlan/sib200@ory_Orya", "train", "text", "category")
+
+
+@pytest.mark.parametrize(
+    ("folder", "header", "rows"),
+    [
+        ("sib200/ory_Orya", ("index_id", "category", "text"), (701, 99, 204)),
+        ("sib200/hau_Latn", ("index_id", "category", "text"), (701, 99, 204)),
+        ("sib200/som_Latn", ("index_id", "category", "text"), (701, 99, 204)),
+        ("masakhanews/som", ("category", "headline", "text", "url"), (1021, 148, 294)),
+    ],
+)
+def test_real_sets_can_be_written_back_byte_for_byte(
+    akshara_data: Path, folder: str, header: tuple[str, ...], rows: tuple[int, ...]
+) -> None:
+    """Their fields wear quotes where they hold quotes, tabs or line ends, and only there."""
+    for split, count in zip(("train", "dev", "test"), rows, strict=True):
+        path = akshara_data / "classification" / folder / f"{split}.tsv"
+        names, table = labelled.READERS[".tsv"](path)
+        copy = io.StringIO()
+        csv.writer(copy, delimiter="\t", lineterminator="\n").writerows([names, *table])
+        assert tuple(names) == header
+        assert copy.getvalue().encode() == path.read_bytes().replace(b"\r\n", b"\n")
+        assert len(read(path)) == count
+        assert all(label and text for label, text in read(path))
+
+
+def test_labels_that_look_alike_are_grouped() -> None:
+    assert labelled.look_alikes(["Sport", "news", "sport", "head  line", "head line"]) == [
+        ["Sport", "sport"],
+        ["head  line", "head line"],
+    ]
+
+
+def test_texts_are_not_normalised(tmp_path: Path) -> None:
+    text = "\u0b5c\u200c"  # NFC would take the first apart, and the second is a ZWNJ
+    assert unicodedata.normalize("NFC", text) != text
+    assert read(write(tmp_path / "a.tsv", f"category\ttext\na\t{text}x\n")) == [("a", f"{text}x")]

@@ -1,0 +1,84 @@
+"""Model families, their sizes, and the head that runs on hidden tokens alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
+
+from pipeline.config import Model
+from pipeline.errors import UsageError
+from pipeline.model.masked_lm import head_only_at, masked_lm
+from pipeline.training.masked import MaskedBlocks, summed_loss
+
+
+@pytest.fixture
+def tokenizer() -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer, models
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(95))]
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    return PreTrainedTokenizerFast(tokenizer_object=inner, **names)
+
+
+def _batch(n: int = 3, length: int = 24) -> dict[str, torch.Tensor]:
+    ids = np.random.default_rng(0).integers(5, 100, (n, length)).astype(np.uint16)
+    return MaskedBlocks(ids, np.arange(5), 4, 100).batch(np.arange(n), np.arange(n), rate=0.2, seed=0, step=0)
+
+
+@pytest.mark.parametrize("family", ["modernbert", "bert", "roberta", "deberta-v2", "electra", "distilbert"])
+def test_any_family_trains_through_its_own_head_at_hidden_tokens_alone(
+    family: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = masked_lm(Model(type=family, size="tiny"), tokenizer, 512).eval()
+    batch = _batch()
+    everywhere = model(input_ids=batch["input_ids"]).logits.flatten(0, 1)[batch["positions"]]
+    with head_only_at(model, batch["positions"]):
+        torch.testing.assert_close(model(input_ids=batch["input_ids"]).logits[0], everywhere)
+    assert model(input_ids=batch["input_ids"]).logits.shape[:2] == batch["input_ids"].shape, "the hook is gone again"
+    summed_loss(model, batch).backward()
+    model(input_ids=torch.randint(5, 100, (1, 512)))  # as long as was promised
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Model(type="gpt2"), "model.type `gpt2` has no masked language model"),
+        (Model(size="tiny", config={"num_attention_heads": 7}), "model.config does not suit `modernbert`"),
+    ],
+)
+def test_a_family_or_field_that_does_not_exist_is_refused(
+    settings: Model, says: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        masked_lm(settings, tokenizer, 128)
+
+
+def test_masking_hides_the_asked_share_in_three_ways_and_never_a_special_token() -> None:
+    ids = np.random.default_rng(0).integers(5, 1000, (400, 100)).astype(np.uint16)
+    ids[:, ::10] = 3
+    data = MaskedBlocks(ids, np.arange(5), 4, 1000)
+    batch = data.batch(np.arange(400), np.arange(400), rate=0.3, seed=1, step=7)
+    hidden, targets = batch["input_ids"].flatten()[batch["positions"]], batch["targets"]
+    assert len(targets) == 400 * 30
+    assert not (targets < 5).any()
+    shares = [(hidden == 4).float().mean().item(), (hidden == targets).float().mean().item()]
+    assert shares == pytest.approx([0.8, 0.1], abs=0.015)
+    untouched = batch["input_ids"].flatten()
+    untouched[batch["positions"]] = targets
+    assert torch.equal(untouched.reshape(400, 100), torch.from_numpy(ids.astype(np.int64)))
+
+
+def test_a_block_is_masked_alike_whatever_batch_it_comes_in() -> None:
+    ids = np.random.default_rng(0).integers(5, 1000, (8, 40)).astype(np.uint16)
+    data = MaskedBlocks(ids, np.arange(5), 4, 1000)
+    everything = data.batch(np.arange(8), np.arange(8), rate=0.3, seed=1, step=7)["input_ids"]
+    part = data.batch(np.arange(4, 6), np.arange(4, 6), rate=0.3, seed=1, step=7)["input_ids"]
+    assert torch.equal(everything[4:6], part)
+    assert not torch.equal(everything, data.batch(np.arange(8), np.arange(8), rate=0.3, seed=1, step=8)["input_ids"])
