@@ -1,0 +1,357 @@
+"""The report: whole, self-contained and safe, whatever of a run is there."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from pipeline import artifacts, config
+from pipeline.artifacts import Run
+from pipeline.recipe import LINE
+from pipeline.reporting import charts, gather
+from pipeline.reporting.page import render
+
+CLASSES = ("agriculture", "culture", "geography", "health", "science", "sports")
+SENTENCES = (
+    "ଓଡ଼ିଶା ଭାରତର ପୂର୍ବ ଉପକୂଳରେ ଅବସ୍ଥିତ ଏକ ରାଜ୍ୟ ଏବଂ ଏହାର ରାଜଧାନୀ ଭୁବନେଶ୍ୱର ।",
+    "ଧାନ ଓଡ଼ିଶାର ପ୍ରଧାନ ଫସଲ ଏବଂ ବର୍ଷା ଋତୁରେ ଚାଷୀମାନେ ଏହାକୁ ରୋପଣ କରନ୍ତି ।",
+)
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+
+
+def predictions(n: int = 48) -> list[dict[str, Any]]:
+    rows = []
+    for i in range(n):
+        label, predicted = CLASSES[i % 6], CLASSES[(i + (i % 7 == 3)) % 6]
+        sure = 0.5 + (i % 40) / 100
+        rest = dict.fromkeys(CLASSES, (1 - sure) / 5)
+        rows.append({"id": f"t{i}", "label": label, "predicted": predicted, "probabilities": {**rest, predicted: sure}})
+    return rows
+
+
+def small_tokenizer(path: Path) -> None:
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.train_from_iterator(
+        [" ".join(SENTENCES[0].split()[:4])] * 3 + list(SENTENCES), trainers.BpeTrainer(vocab_size=60)
+    )
+    tokenizer.save(str(path))
+
+
+def measured(mean: float, spread: float = 0.02) -> dict[str, Any]:
+    return {
+        "mean": mean,
+        "sd": spread,
+        "low": mean - 0.1,
+        "high": mean + 0.08,
+        "per_seed": [mean - spread, mean, mean + spread],
+    }
+
+
+def results() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """Of each stage: its counts, and its files by name (rows of JSON lines, or one JSON value)."""
+    pretraining = [
+        {"step": s, "seconds": s / 4, "tokens": s * 8192, "tokens_per_s": 31_000, "loss_nats": 9.5 - 5.5 * s / (s + 60)}
+        for s in range(20, 401, 20)
+    ]
+    pretraining += [
+        {
+            "step": s,
+            "seconds": s / 4,
+            "tokens": s * 8192,
+            "valid_nats": 9.6 - 5.2 * s / (s + 60),
+            "valid_bits_per_byte": 1.4,
+        }
+        for s in range(40, 401, 40)
+    ]
+    tuning = [
+        {
+            "strategy": strategy,
+            "seed": seed,
+            "epoch": e,
+            "loss_nats": 1.7 / e,
+            "dev_nats": 1.6 / e,
+            "dev_accuracy": best - 0.6 / e - 0.02 * seed,
+        }
+        for strategy, best in (("full", 0.9), ("scratch", 0.7))
+        for seed in range(3)
+        for e in range(1, 13)
+    ]
+    test = [{"id": f"t{i}", "text": f"{SENTENCES[i % 2]} {i}", "label": CLASSES[i % 6]} for i in range(48)]
+    dropped = [
+        {"id": f"d{i}", "title": "ତାଲିକା", "text": SENTENCES[i % 2] * 3, "source": "dump", "reason": reason}
+        for i in range(4)
+        for reason in ("short", "duplicate", "wrong_script")
+    ]
+    documents = [{"id": f"k{i}", "title": "ଓଡ଼ିଶା", "text": text, "source": "dump"} for i, text in enumerate(SENTENCES)]
+    rows = predictions()
+    counts = [[sum(r["label"] == a and r["predicted"] == b for r in rows) for b in CLASSES] for a in CLASSES]
+    tests = {
+        "accuracy": measured(0.82),
+        "macro_f1": measured(0.81),
+        "weighted_f1": measured(0.815),
+        "mcc": measured(0.78),
+        "documents": 48,
+    }
+    tests["per_class"] = {name: {"precision": 0.8, "recall": 0.75, "f1": 0.774, "documents": 8} for name in CLASSES}
+    tests["confusion_matrix"] = {"labels": list(CLASSES), "counts": counts}
+    baselines = {
+        "tfidf_svm": {"accuracy": {**measured(0.77), "per_seed": [0.77], "sd": 0.0}},
+        "scratch": {"accuracy": measured(0.55)},
+    }
+    difference = {"baseline": "tfidf_svm", "mean": 0.05, "low": -0.031, "high": 0.12}
+    origin = {
+        "checkpoint_sha256": "ab" * 32,
+        "body_tensors": 26,
+        "body_tensors_equal": 26,
+        "body_parameters": 1_034_000,
+        "head_tensors_from_checkpoint": ["head.dense.weight", "head.norm.weight"],
+        "new_tensors": ["classifier.bias", "classifier.weight"],
+        "share_of_parameters_transferred": 0.9987,
+    }
+    return {
+        "fetch": ({"sources": 1, "labelled": {"train": 108, "dev": 27, "test": 48}}, {"labelled/test.jsonl": test}),
+        "extract": (
+            {
+                "orwiki": {
+                    "pages": 130,
+                    "documents": 104,
+                    "redirect": 14,
+                    "other_namespaces": 8,
+                    "disambiguation": 4,
+                    "words": 9_000,
+                }
+            },
+            {"0.jsonl": documents},
+        ),
+        "filter": (
+            {
+                "documents": 104,
+                "kept": {"documents": 91, "train": 86, "valid": 5},
+                "dropped": {"documents": {"short": 5, "duplicate": 4, "wrong_script": 4}},
+            },
+            {"train.jsonl": documents, "valid.jsonl": documents, "dropped.jsonl": dropped},
+        ),
+        "tokenizer": (
+            {"vocabulary": 2000},
+            {
+                "measures.json": {
+                    "this": {"vocabulary": 2000, "fertility": 1.62, "bytes_per_token": 8.4, "whole_words": 0.61}
+                }
+            },
+        ),
+        "encode": ({"tokens": 31_000}, {}),
+        "pretrain": ({"steps": 400}, {"metrics.jsonl": pretraining}),
+        "finetune": ({"documents": {"train": 108}, "transfer": origin}, {"metrics.jsonl": tuning}),
+        "score": (
+            {},
+            {
+                "predictions.jsonl": rows,
+                "scores.json": {"test": tests, "baselines": baselines, "verdict": "neutral", "difference": difference},
+            },
+        ),
+    }
+
+
+def finish(run: Run, name: str, fill: Callable[[Path], None], counts: dict[str, Any]) -> None:
+    """Make the result of a stage as a stage does."""
+    made_from = artifacts.ingredients(LINE[name], run)
+    part = artifacts.open_part(LINE[name], run, made_from)
+    fill(part)
+    about = {"stage": name, **made_from, "counts": counts, "started": "2026-03-01T10:00:00+00:00", "seconds": 12.5}
+    artifacts.finish_part(part, {**about, "peak_memory_bytes": 600_000_000})
+
+
+def write_files(part: Path, files: dict[str, Any]) -> None:
+    for file, content in files.items():
+        write_lines(part / file, content) if isinstance(content, list) else artifacts.write_json(part / file, content)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A finished run but for its report."""
+    monkeypatch.chdir(tmp_path)
+    Path("trial.yaml").write_text("run: trial\nlanguage: or\ncorpus: {dump: null}\nlabelled: null\n", "utf-8")
+    run = Run(config.load("trial.yaml"), "trial.yaml")
+    for name, (counts, files) in results().items():
+
+        def fill(part: Path, name: str = name, files: dict[str, Any] = files) -> None:
+            write_files(part, files)
+            if name == "tokenizer":
+                small_tokenizer(part / "tokenizer.json")
+
+        finish(run, name, fill, counts)
+    return run
+
+
+class Links(HTMLParser):
+    """Collects what a browser would load or run."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.scripts = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.found += [
+            str(value) for name, value in attrs if name in ("src", "srcset", "data") or (name == "href" and tag != "a")
+        ]
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+
+def test_the_stage_writes_one_page_that_loads_nothing(run: Run) -> None:
+    command = [sys.executable, "-m", "pipeline.report", "trial.yaml"]
+    root = Path(artifacts.__file__).parents[1]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
+    page = run.input("report/index.html").read_text("utf-8")
+    links = Links(page)
+    assert [link for link in links.found if not link.startswith("data:,")] == []
+    assert links.scripts == 0
+    assert "url(" not in page
+    assert "@import" not in page
+    manifest = artifacts.read_manifest(run.folder / "report")
+    assert manifest is not None
+    assert manifest["outputs"]["index.html"]["bytes"] == len(page.encode())
+    assert artifacts.why_stale(LINE["report"], run) is None
+
+
+def test_the_page_tells_what_the_files_hold(run: Run) -> None:
+    page = render(gather.everything(run))
+    right = sum(row["label"] == row["predicted"] for row in predictions())
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    for said in (
+        "82.0 %", "72.0 % to 90.0 %", "77.0 %", "+5.0 points", "−3.1 to +12.0 points", "neutral transfer", "macro F1",
+        "Of 130 pages", "104 were articles", "91 of these (87.5 %) were kept", "other namespaces −8", "wrong script",
+        "on held-out text", "26 of the 26 tensors", f"{right} of 48 right", "Odia ଓଡ଼ିଆ", "12.5 s", "600 MB",
+        "make report RUN=trial.yaml",
+    ):  # fmt: skip
+        assert said in text
+
+
+def test_the_hardest_documents_are_the_surest_mistakes(run: Run) -> None:
+    found = gather.everything(run)["hardest"]
+    assert found
+    assert all(row["label"] != row["predicted"] for row in found)
+    chances = [row["probability"] for row in found]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[0] == max(max(r["probabilities"].values()) for r in predictions() if r["label"] != r["predicted"])
+    assert all(row["text"].startswith(("ଓଡ଼ିଶା", "ଧାନ")) for row in found)
+
+
+def test_text_of_the_data_stays_text(run: Run) -> None:
+    rows = predictions()
+    for row in rows:
+        row["label"] = "<script>alert(1)</script>"
+    write_lines(run.input("score/predictions.jsonl"), rows)
+    write_lines(run.input("filter/dropped.jsonl"), [{"title": "<img src=x>", "text": "a & <b", "reason": "<i>"}])
+    page = render(gather.everything(run))
+    assert Links(page).scripts == 0
+    assert "<img" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "a &amp; &lt;b" in page
+
+
+@pytest.mark.parametrize("missing", [*LINE][:-1])
+def test_without_a_stage_the_rest_is_shown(run: Run, missing: str) -> None:
+    shutil.rmtree(run.folder / missing)
+    page = render(gather.everything(run))
+    assert 'id="making"' in page
+    assert "Undefined" not in page
+
+
+def test_without_any_counts_there_is_still_a_page(run: Run) -> None:
+    for name in results():
+        manifest = artifacts.read_manifest(run.folder / name)
+        shutil.rmtree(run.folder / name)
+        (run.folder / name).mkdir()
+        artifacts.write_json(run.folder / name / artifacts.MANIFEST, {**(manifest or {}), "counts": {}})
+    page = render(gather.everything(run))
+    assert 'id="making"' in page
+    assert 'id="corpus"' not in page
+
+
+def test_the_same_results_give_the_same_page(run: Run) -> None:
+    assert render(gather.everything(run)) == render(gather.everything(run))
+
+
+def test_pieces_of_a_word_join_to_the_word(run: Run) -> None:
+    words = gather.pieces(run.input("tokenizer/tokenizer.json"), run.input("filter/valid.jsonl"))
+    assert ["".join(word) for word in words] == SENTENCES[0].split()
+    assert any(len(word) > 1 for word in words)
+
+
+def test_ticks_are_round_and_within() -> None:
+    assert charts.ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert charts.ticks(0, 37_000) == [0, 10_000, 20_000, 30_000]
+    assert charts.ticks(3, 3) == [3]
+
+
+def test_lines_lie_in_their_box_and_skip_what_is_not_finite() -> None:
+    chart = charts.line_chart([{"points": [(0, 2.0), (5, float("nan")), (10, 1.0)]}])
+    assert chart is not None
+    (line,) = chart["series"]
+    assert [left for left, _ in line["dots"]] == [0, 100]
+    (_, first), (_, last) = line["dots"]
+    assert 0 < first < last < 100
+    assert charts.line_chart([{"points": [(0, float("inf"))]}]) is None
+
+
+def test_thinning_keeps_the_mean() -> None:
+    points = [(float(i), float(i % 2)) for i in range(10_000)]
+    few = charts.thinned(points, 100)
+    assert len(few) == 100
+    assert sum(y for _, y in few) / 100 == pytest.approx(0.5)
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+def test_a_browser_shows_the_page_and_asks_for_nothing(run: Run, tmp_path: Path) -> None:
+    page, log, asked = render(gather.everything(run)).encode(), tmp_path / "net.json", []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        origin = f"http://127.0.0.1:{server.server_port}"
+        command = [
+            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+            "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--log-net-log={log}", "--dump-dom",
+            f"{origin}/index.html",
+        ]  # fmt: skip
+        shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+        server.shutdown()
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", shown)
+    assert headings == ["Corpus", "Tokenizer", "Pretraining", "Transfer", "Classes", "How it was made"]
+    assert asked == ["/index.html"]
+    # the browser has errands of its own; those of the page bear the page's origin
+    assert f'"initiator":"{origin}"' not in log.read_text("utf-8")
