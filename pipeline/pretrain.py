@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pipeline.artifacts import Run, read_manifest, write_json
@@ -21,6 +20,7 @@ from pipeline.program import log, stage_main
 from pipeline.text.encoded import blocks
 from pipeline.training.masked import MaskedBlocks
 from pipeline.training.pretraining import Plan, Session, make_plan, train
+from pipeline.training.processes import processes
 
 VALID_BLOCKS = 512
 
@@ -28,7 +28,7 @@ VALID_BLOCKS = 512
 def work(run: Run, out: Path) -> dict[str, Any]:
     """Fill ``out``. Under a launcher every process calls this, and rank 0 writes."""
     settings = run.config.pretrain
-    accelerator = Accelerator()
+    accelerator = processes()
     accelerator.wait_for_everyone()  # rank 0 prepares the folder
     if settings.global_batch_blocks < accelerator.num_processes:
         raise UsageError(f"pretrain.global_batch_blocks: give at least {accelerator.num_processes}, one a process")

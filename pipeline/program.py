@@ -25,6 +25,7 @@ from pipeline.recipe import LINE
 log = logging.getLogger("akshara")
 T = TypeVar("T")
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait stall a machine that is shared
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars of libraries that load and save small files
 
 RANK = int(os.environ.get("RANK", "0"))  # set by torchrun and `accelerate launch`; 0 in a single process
@@ -128,7 +129,8 @@ def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
     except (UsageError, OSError) as error:
         if debug:
             traceback.print_exc()
-        _complain(_one_line(error))
+        if not RANK or isinstance(error, OSError):  # what a user can mend is the same on every rank: once is enough
+            _complain(_one_line(error))
         code = 2
     else:
         code = 0

@@ -93,7 +93,7 @@ class Session:
 def make_plan(session: Session) -> Plan:
     """Settle precision and number of steps; under a time budget by trying a few steps, which are then forgotten."""
     settings, accelerator = session.settings, session.accelerator
-    precision = faster_precision(accelerator.device)
+    precision = faster_precision(accelerator.device) if settings.precision == "auto" else settings.precision
     if settings.max_steps:
         steps = settings.max_steps
     elif settings.max_epochs:

@@ -1,0 +1,119 @@
+"""Classify new documents with a finished model.
+
+Reads texts from a file (.txt: one document a line; .jsonl, .tsv, .csv, .parquet: a column), from stdin or from the
+command line. Prints ``label<TAB>probability<TAB>start of the text``, a line a document, or JSON lines.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from pipeline import config
+from pipeline.artifacts import Run
+from pipeline.errors import UsageError
+from pipeline.program import guarded
+from pipeline.text.labelled import READERS
+
+AT_ONCE = 256  # documents, sorted by length and read in batches
+START = 60  # characters of a text to show
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m pipeline.predict", description="Classify new documents.")
+    parser.add_argument("model", help="a run (its YAML file or Wikipedia code), or a folder with a model")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        default="-",
+        help=f".txt with a document a line, a table ({', '.join(READERS)}), or - for lines on stdin (the default)",
+    )
+    parser.add_argument("--text", action="append", help="classify this text, in place of a file; may be repeated")
+    parser.add_argument("--column", action="append", help="column of a table; default: the run's, or `text`")
+    parser.add_argument("--json", action="store_true", help="print JSON lines, with the probability of every class")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    arguments = parser.parse_args()
+    guarded(lambda: classify_all(arguments), debug=arguments.debug)
+
+
+def classify_all(arguments: argparse.Namespace) -> None:
+    folder, columns = find_model(arguments.model)
+    documents = iter(arguments.text or read_texts(arguments.file, arguments.column or columns))
+    first = list(islice(documents, AT_ONCE))  # what is wrong with the input shows before libraries take their time
+    from pipeline.training.processes import processes
+    from pipeline.transfer.classifier import load, quiet_transformers
+    from pipeline.transfer.training import classify
+
+    quiet_transformers()
+    (model, tokenizer), accelerator = load(folder), processes()
+    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    texts = first
+    try:
+        while texts:
+            for text, row in zip(texts, classify(accelerator, model, tokenizer, texts).tolist(), strict=True):
+                print(_line(text, dict(zip(labels, row, strict=True)), as_json=arguments.json))
+            sys.stdout.flush()
+            texts = list(islice(documents, AT_ONCE))
+    except BrokenPipeError:  # whoever read us has had enough, e.g. `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def find_model(name: str) -> tuple[Path, list[str]]:
+    """The folder of the model that ``name`` means, and the columns of a document's text in its run's tables."""
+    if Path(name).is_dir():
+        inside = Path(name, "finetune", "model")
+        return (inside if inside.is_dir() else Path(name)), ["text"]
+    if not name.endswith((".yaml", ".yml")) and len(Path(name).parts) > 1:
+        raise UsageError(f"{name} does not exist: name a run (configs/or.yaml, or) or a folder with a model")
+    run = Run(config.load(name), name)
+    folder = run.input("finetune/model")
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is missing: run `{run.command('finetune')}`")
+    columns = run.config.labelled.text if run.config.labelled else "text"
+    return folder, [columns] if isinstance(columns, str) else list(columns)
+
+
+def read_texts(name: str, columns: list[str]) -> Iterable[str]:
+    """The documents of a file or of stdin, in their order; empty lines are passed over."""
+    path = Path(name)
+    if name == "-":
+        return _lines(sys.stdin.buffer, "stdin")
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist: name a file, - for stdin, or give the text itself with --text")
+    if path.suffix not in READERS:
+        return _file_lines(path)
+    header, rows = READERS[path.suffix](path)
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise UsageError(f"{path} has no column `{missing[0]}`, only {', '.join(header)}: name one with --column")
+    return ["\n".join(row[header.index(column)] for column in columns) for row in rows]
+
+
+def _file_lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        yield from _lines(file, str(path))
+
+
+def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
+    for number, line in enumerate(file, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{name}, line {number}, is not UTF-8: convert it, e.g. with `iconv`") from error
+        if text:
+            yield text
+
+
+def _line(text: str, probabilities: dict[str, float], *, as_json: bool) -> str:
+    label = max(probabilities, key=probabilities.__getitem__)
+    if as_json:
+        rounded = {name: round(p, 6) for name, p in probabilities.items()}
+        return json.dumps({"label": label, "probabilities": rounded, "text": text}, ensure_ascii=False)
+    return f"{label}\t{probabilities[label]:.3f}\t{' '.join(text.split())[:START]}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Train one classifier, and read what a classifier says: the same result on any number of processes."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+
+from pipeline.config import Finetune
+from pipeline.program import progress
+from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
+from pipeline.transfer.documents import IGNORED, Ids, by_length, collate, encode, epoch_batches
+
+MICRO_BATCH = 8  # documents at once in a process; a global batch is cut alike on any number of processes
+READING_BATCH = 32
+
+
+class Labelled(NamedTuple):
+    """Documents as token ids, and the index of the class of each."""
+
+    ids: Ids
+    labels: list[int]
+
+
+def train(
+    accelerator: Accelerator, model: Any, pad: int, data: Labelled, dev: Labelled | None, settings: Finetune, seed: int
+) -> list[dict[str, Any]]:
+    """Train ``model`` in place and return a row an epoch: losses in nats a document, accuracy on ``dev``, seconds.
+
+    All epochs are run and the last weights kept: the rate has come down to zero, and some 100 dev documents choose
+    between epochs by chance more than by merit (arXiv 2006.04884 trains long and keeps the last, too).
+    """
+    prepared = accelerator.prepare(model)
+    lengths = [len(tokens) for tokens in data.ids]
+    batches = [
+        batch
+        for epoch in range(settings.epochs)
+        for batch in epoch_batches(lengths, settings.batch_documents, seed, epoch)
+    ]
+    per_epoch = len(batches) // settings.epochs
+    rows: list[dict[str, Any]] = []
+    losses: list[torch.Tensor] = []
+    skipped = 0
+    clock = time.perf_counter()
+
+    def steps() -> Iterator[tuple[int, list[Batch]]]:
+        for step, batch in enumerate(progress(batches, desc=f"seed {seed}", unit=" steps")):
+            yield step, micro_batches(accelerator, data, batch, pad, (seed, step))
+
+    def after_step(step: int, loss: torch.Tensor, norm: torch.Tensor) -> None:
+        nonlocal skipped, clock
+        skipped += not bool(torch.isfinite(norm))
+        losses.append(loss * len(batches[step]))
+        if (step + 1) % per_epoch:
+            return
+        row: dict[str, Any] = {"epoch": step // per_epoch + 1}
+        row["loss_nats"] = round(float(torch.stack(losses).sum()) / len(data.ids), 6)
+        losses.clear()
+        if dev:
+            row |= evaluation(logits(accelerator, model, dev.ids, pad), dev.labels)
+            model.train()
+        if skipped:
+            row["skipped_steps"] = skipped
+        now = time.perf_counter()
+        row["seconds"], clock = round(now - clock, 2), now
+        rows.append(row)
+
+    fit(
+        accelerator,
+        prepared,
+        adamw(model, settings.learning_rate, settings.weight_decay),
+        steps(),
+        items=lambda batch: int((batch["labels"] != IGNORED).sum()),
+        summed_loss=_summed_loss,
+        rate=lambda step: warmup_stable_decay(step, len(batches), settings.warmup_share, settings.decay_share),
+        after_step=after_step,
+    )
+    accelerator.free_memory()
+    return rows
+
+
+def micro_batches(
+    accelerator: Accelerator, data: Labelled, batch: list[int], pad: int, where: tuple[int, int]
+) -> list[Batch]:
+    """This process's micro-batches of a global batch. One left without any gets one that counts for nothing.
+
+    The cut does not depend on the number of processes and each piece brings the seed of its dropout, so that
+    a document meets the same network wherever it is read.
+    """
+    pieces = [batch[start : start + MICRO_BATCH] for start in range(0, len(batch), MICRO_BATCH)]
+    mine = range(accelerator.process_index, len(pieces), accelerator.num_processes)
+    shares = []
+    for piece in mine or [0]:
+        labels = [data.labels[i] if mine else IGNORED for i in pieces[piece]]
+        share = collate([data.ids[i] for i in pieces[piece]], pad, labels)
+        share["chance"] = torch.tensor([*where, piece])  # seeds its dropout; stays on the CPU
+        shares.append({k: v if k == "chance" else v.to(accelerator.device) for k, v in share.items()})
+    return shares
+
+
+def _summed_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    torch.manual_seed(int(np.random.SeedSequence(batch["chance"].tolist()).generate_state(1)[0]))
+    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    return F.cross_entropy(output.logits.float(), batch["labels"], ignore_index=IGNORED, reduction="sum")
+
+
+def logits(accelerator: Accelerator, model: Any, ids: Ids, pad: int) -> torch.Tensor:
+    """What ``model`` says of each document: (documents, classes), float32, on the CPU, in their order.
+
+    Processes read different documents and add their tables, so none counts twice.
+    """
+    model.eval()
+    table = torch.zeros(len(ids), model.config.num_labels, device=accelerator.device)
+    batches = by_length(ids, READING_BATCH)[accelerator.process_index :: accelerator.num_processes]
+    with torch.inference_mode(), accelerator.autocast():
+        for indices in progress(batches, desc="reading", unit=" batches"):
+            batch = collate([ids[i] for i in indices], pad).items()
+            table[indices] = model(**{k: v.to(accelerator.device) for k, v in batch}).logits.float()
+    return torch.as_tensor(accelerator.reduce(table, "sum")).cpu()
+
+
+def evaluation(table: torch.Tensor, labels: list[int]) -> dict[str, float]:
+    """Loss in nats a document and accuracy, of ``table`` (documents, classes) against the true classes."""
+    truth = torch.tensor(labels)
+    return {
+        "dev_nats": round(float(F.cross_entropy(table, truth)), 6),
+        "dev_accuracy": round(float((table.argmax(-1) == truth).float().mean()), 6),
+    }
+
+
+def classify(accelerator: Accelerator, model: Any, tokenizer: Any, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Probabilities of the classes of each text: (texts, classes). Long texts are cut as they were in training."""
+    ids, _ = encode(tokenizer, texts, tokenizer.model_max_length)
+    table = logits(accelerator, model.to(accelerator.device), ids, tokenizer.pad_token_id)
+    return np.asarray(table.double().softmax(-1).numpy(), np.float64)

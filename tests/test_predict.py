@@ -1,0 +1,98 @@
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import upstream
+from transformers import AutoTokenizer, pipeline
+
+from pipeline import predict
+from pipeline.transfer import classifier
+
+TEXTS = ["ଧାନ ବିଲ ଚାଷୀ", "ଦଳ ଗୋଲ୍", "ରୋଗ ଔଷଧ ଡାକ୍ତର ଜ୍ୱର ରୋଗ ଔଷଧ ଡାକ୍ତର ଜ୍ୱର ରୋଗ ଔଷଧ ଡାକ୍ତର ଜ୍ୱର"]
+LABELS = sorted(upstream.WORDS)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the finetune stage writes it, though untrained."""
+    checkpoint, folder = tmp_path_factory.mktemp("checkpoint"), tmp_path_factory.mktemp("model")
+    upstream.save_checkpoint(checkpoint, "modernbert")
+    network, _ = classifier.scratch(checkpoint, LABELS, 0)
+    with torch.no_grad():
+        network.classifier.weight.mul_(50)  # so that documents differ in their class
+    network.save_pretrained(folder)
+    upstream.save_tokenizer(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.model_max_length = 10
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path, stdin: bytes = b"") -> int:
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
+    with pytest.raises(SystemExit) as ended:
+        predict.main()
+    return int(str(ended.value.code))
+
+
+def test_it_says_what_plain_transformers_says(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, model, "--json", *(part for text in TEXTS for part in ("--text", text))) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    plain = pipeline("text-classification", str(model), truncation=True)(TEXTS)
+    assert [row["label"] for row in rows] == [each["label"] for each in plain]
+    for row, each in zip(rows, plain, strict=True):
+        assert row["probabilities"][row["label"]] == pytest.approx(each["score"], abs=1e-4)
+        assert list(row["probabilities"]) == LABELS
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("source", ["stdin", "txt", "jsonl", "tsv", "csv"])
+def test_every_way_of_giving_texts_gives_the_same_lines(
+    model: Path, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, model, *(part for text in TEXTS for part in ("--text", text)))
+    expected = capsys.readouterr().out
+    assert [line.split("\t")[2] for line in expected.splitlines()] == [text[:60] for text in TEXTS]
+    lines = "\n".join(TEXTS)
+    table = {"tsv": "\t", "csv": ","}.get(source, "")
+    content = {
+        "stdin": lines,
+        "txt": f"\ufeff{TEXTS[0]}\n\n{TEXTS[1]}\r\n{TEXTS[2]}",
+        "jsonl": "\n".join(json.dumps({"text": text}) for text in TEXTS),
+    }.get(source, "\n".join(["id" + table + "text", *(f"{i}{table}{text}" for i, text in enumerate(TEXTS))]))
+    file = tmp_path / f"texts.{source}"
+    file.write_text(content, "utf-8")
+    monkeypatch.setattr(predict, "AT_ONCE", 2)
+    assert run(monkeypatch, model, "-" if source == "stdin" else file, stdin=content.encode()) == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_a_mistake_is_one_line_with_a_remedy(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    upstream.save_checkpoint(tmp_path / "mlm", "modernbert")
+    (tmp_path / "t.tsv").write_text("id\tbody\n1\tx\n", "utf-8")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    (tmp_path / "empty").mkdir()
+    capsys.readouterr()
+    for arguments, message in (
+        ((model, "missing.txt"), "--text"),
+        ((model, "t.tsv"), "--column"),
+        ((model, "latin.txt"), "not UTF-8"),
+        (("mlm",), "no classifier"),
+        (("empty",), "holds no model"),
+        (("no/where",), "does not exist"),
+        (("or",), "make finetune WIKI=or"),
+    ):
+        assert run(monkeypatch, *arguments) == 2, arguments
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err.count("\n") == 1, told.err
+        assert message in told.err

@@ -1,0 +1,141 @@
+"""Stages as people run them: what runs again, what does not, and how they fail."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Program
+
+WORDS = "ଆମ ଗାଁ ପାଖରେ ଗୋଟିଏ ନଦୀ ବହେ ଓ ଲୋକେ ସେଠାରେ ମାଛ ଧରନ୍ତି"
+
+
+@pytest.fixture
+def text_run(tmp_path: Path) -> Path:
+    """A configuration whose corpus is one text file of 200 documents."""
+    (tmp_path / "corpus.txt").write_text("".join(f"{WORDS} ଦିନ {n} କଥା {n * 7}\n" for n in range(200)), "utf-8")
+    settings = {"run": "small", "language": "or", "corpus": {"dump": None, "extra": [{"path": "corpus.txt"}]}}
+    (tmp_path / "small.yaml").write_text(json.dumps({**settings, "labelled": None}), "utf-8")
+    return tmp_path
+
+
+def _ran(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return [line.split(":")[0] for line in done.stderr.splitlines() if ": done in" in line]
+
+
+def _manifest(folder: Path, stage: str) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / "runs/small" / stage / "manifest.json").read_text("utf-8"))
+    return manifest
+
+
+def test_only_what_is_out_of_date_runs_again(text_run: Path, program: Program) -> None:
+    assert _ran(program("pipeline", "tokenizer", "small.yaml")) == ["fetch", "extract", "filter", "tokenizer"]
+    again = program("pipeline", "tokenizer", "small.yaml")
+    assert _ran(again) == []
+    assert "nothing to do" in again.stderr
+    assert _ran(program("pipeline", "tokenizer", "small.yaml", "extract.workers=1")) == [], "only how fast it comes"
+    assert _ran(program("pipeline", "tokenizer", "small.yaml", "tokenizer.vocab_size=400")) == ["tokenizer"]
+    assert _ran(program("pipeline", "tokenizer", "small.yaml", "tokenizer.vocab_size=400", "--force")) == ["tokenizer"]
+    (text_run / "corpus.txt").touch()
+    assert _ran(program("pipeline", "filter", "small.yaml")) == [], "never by time"
+    with (text_run / "corpus.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{WORDS} ନୂଆ\n")
+    changed = program("pipeline", "filter", "small.yaml")
+    assert _ran(changed) == ["fetch", "extract", "filter"]
+    assert "corpus.txt changed" in changed.stderr
+
+
+def test_a_stage_alone_starts_no_other_and_names_the_remedy(text_run: Path, program: Program) -> None:
+    started = time.monotonic()
+    missing = program("filter", "small.yaml")
+    assert missing.returncode == 2
+    assert missing.stderr == "error: runs/small/fetch is missing: run `make filter RUN=small.yaml`\n"
+    assert time.monotonic() - started < 5
+    _ran(program("pipeline", "filter", "small.yaml"))
+    stale = program("tokenizer", "small.yaml", "filter.min_words=4")
+    assert stale.returncode == 2
+    assert "runs/small/filter is out of date (filter.min_words: 5 → 4)" in stale.stderr
+    assert not (text_run / "runs/small/tokenizer.part").exists()
+
+
+def test_the_manifest_tells_what_made_the_result(text_run: Path, program: Program) -> None:
+    _ran(program("pipeline", "filter", "small.yaml"))
+    manifest = _manifest(text_run, "filter")
+    assert manifest["settings"]["filter"]["min_words"] == 5
+    assert manifest["outputs"]["train.jsonl"]["bytes"] == (text_run / "runs/small/filter/train.jsonl").stat().st_size
+    assert {"counts", "seconds", "peak_memory_bytes", "versions", "git_commit", "inputs"} <= manifest.keys()
+    assert manifest["versions"]["torch"]
+
+
+def test_an_interrupted_stage_leaves_the_older_result_alone(text_run: Path, program: Program) -> None:
+    _ran(program("pipeline", "filter", "small.yaml"))
+    before = _manifest(text_run, "filter")
+    lines = f"{WORDS} ଦିନ %d\n"
+    (text_run / "corpus.txt").write_text("".join(lines % n for n in range(400_000)), "utf-8")
+    _ran(program("pipeline", "extract", "small.yaml"))
+
+    def interrupt(process: subprocess.Popen[str]) -> None:
+        while process.poll() is None and not (text_run / "runs/small/filter.part").exists():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+
+    done = program("filter", "small.yaml", meanwhile=interrupt)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1].startswith("error: interrupted")
+    assert "Traceback" not in done.stderr
+    assert _manifest(text_run, "filter") == before
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(text_run: Path, program: Program) -> None:
+    """A file system of 256 KiB, where the right to mount one is given; else a limit on the size of files."""
+    runs = text_run / "runs"
+    runs.mkdir()
+    mounted = (
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", runs], capture_output=True).returncode == 0
+    )
+    if not mounted:
+        pytest.skip("no right to mount a small file system here")
+    try:
+        lines = "".join(f"{WORDS} ଦିନ {n}\n" for n in range(5000))
+        (text_run / "corpus.txt").write_text(lines, "utf-8")
+        _ran(program("fetch", "small.yaml"))
+        done = program("extract", "small.yaml")
+        assert done.returncode == 2
+        assert "no space left on the device" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert not (runs / "small/extract").exists()
+    finally:
+        subprocess.run(["umount", runs], check=True)
+    shutil.rmtree(runs)
+
+
+def test_a_defect_of_ours_shows_its_traceback_and_a_users_error_only_with_debug(
+    text_run: Path, program: Program
+) -> None:
+    assert program("fetch", "none.yaml").stderr.count("\n") == 1
+    assert "Traceback" in program("fetch", "none.yaml", "--debug").stderr
+    for part in ("runs", "runs/small"):
+        (text_run / part).mkdir()
+    (text_run / "runs/small/fetch").mkdir()
+    (text_run / "runs/small/fetch/manifest.json").write_text('{"settings": 1}', "utf-8")
+    broken = program("fetch", "small.yaml")
+    assert broken.returncode == 1
+    assert "Traceback" in broken.stderr
+
+
+def test_help_lists_every_stage_in_a_line(program: Program) -> None:
+    from pipeline.recipe import BESIDE, LINE
+
+    shown = program("pipeline", "--help").stdout
+    for name, summary in [*((stage.name, stage.summary) for stage in LINE.values()), *BESIDE.items()]:
+        assert any(line.split() == [name, *summary.split()] for line in shown.splitlines()), name
+    for name in ("filter", "tokenizer"):
+        own = program(name, "--help").stdout
+        assert LINE[name].summary[1:] in own
+        assert f"{name}." in own

@@ -1,0 +1,137 @@
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import upstream
+from conftest import Program
+
+from pipeline import finetune, score
+from pipeline.artifacts import Run
+from pipeline.errors import UsageError
+from pipeline.metrics import bootstrap, scores
+from pipeline.text.documents import read_jsonl, write_jsonl
+from pipeline.transfer.baseline import tfidf_svm
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run that is finished up to finetune, in the current folder."""
+    root, before = tmp_path_factory.mktemp("score"), Path.cwd()
+    os.chdir(root)
+    run = upstream.make_run(root, "modernbert")
+    upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
+    yield run
+    os.chdir(before)
+
+
+def test_the_bootstrap_computes_the_figures_that_evaluate_does() -> None:
+    chance = np.random.default_rng(1)
+    true = chance.integers(0, 4, 90).tolist()  # a fifth class is never true
+    predicted = [t if chance.random() < 0.6 else int(chance.integers(0, 5)) for t in true]
+    whole = bootstrap.confusions(np.ones((1, 90)), predicted, true, 5)
+    assert whole[0].tolist() == scores.measure("confusion_matrix", predicted, true, labels=list(range(5)))
+    expected = scores.summary(predicted, true)
+    for name, figure in bootstrap.FIGURES.items():
+        assert figure(whole)[0] == pytest.approx(expected[name]), name
+    one_class = bootstrap.confusions(np.ones((1, 3)), [0, 0, 0], [0, 1, 1], 2)
+    assert bootstrap.mcc(one_class)[0] == 0
+
+
+def test_the_interval_is_as_wide_as_theory_says() -> None:
+    true = [0] * 400
+    predicted = [0] * 280 + [1] * 120
+    values = bootstrap.resampled(bootstrap.draws(400, 4000), [predicted], true, 2)["accuracy"]
+    low, high = bootstrap.interval(values)
+    assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(0.7 * 0.3 / 400), rel=0.08)
+    assert (low + high) / 2 == pytest.approx(0.7, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("right", "word"), [((90, 60, 40), "positive"), ((60, 90, 40), "negative"), ((62, 60, 40), "neutral")]
+)
+def test_the_verdict_follows_the_paired_difference_to_the_better_baseline(
+    right: tuple[int, int, int], word: str
+) -> None:
+    true = [0] * 100
+    drawn = bootstrap.draws(100, 1000)
+    seen = {name: [[0] * n + [1] * (100 - n)] for name, n in zip(("test", "tfidf_svm", "scratch"), right, strict=True)}
+    resampled = {name: bootstrap.resampled(drawn, seeds, true, 2) for name, seeds in seen.items()}
+    figures = {name: score.summary(seeds, true, resampled[name]) for name, seeds in seen.items()}
+    told = score.verdict(figures, resampled)
+    assert (told["verdict"], told["difference"]["baseline"]) == (word, "tfidf_svm")
+    assert f"transfer is {word}" in told["evidence"]
+    # The two differ on few documents only, so that the difference is surer than either accuracy.
+    assert told["difference"]["high"] - told["difference"]["low"] < 0.2
+
+
+def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path) -> None:
+    counts = score.work(tuned, tmp_path)
+    told = json.loads((tmp_path / "scores.json").read_text("utf-8"))
+    for system in (told["test"], told["baselines"]["tfidf_svm"], told["baselines"]["scratch"]):
+        for figure in ("accuracy", "macro_f1", "weighted_f1", "mcc"):
+            assert system[figure].keys() == {"mean", "sd", "low", "high", "per_seed"}
+    accuracy = told["test"]["accuracy"]
+    assert len(accuracy["per_seed"]) == 2
+    assert accuracy["mean"] == pytest.approx(sum(accuracy["per_seed"]) / 2)
+    assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
+    assert told["verdict"] == counts["verdict"]
+
+    test = list(read_jsonl(tuned.input("fetch/labelled/test.jsonl")))
+    rows = list(read_jsonl(tmp_path / "predictions.jsonl"))
+    assert [(row["id"], row["label"]) for row in rows] == [(row["id"], row["label"]) for row in test]
+    for row in rows:
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert row["predicted"] == max(row["probabilities"], key=row["probabilities"].__getitem__)
+    right = sum(row["predicted"] == row["label"] for row in rows) / len(rows)
+    assert told["shipped"]["accuracy"] == pytest.approx(right)
+    matrix = told["test"]["confusion_matrix"]
+    at = matrix["labels"].index
+    assert sum(map(sum, matrix["counts"])) == len(test)
+    assert matrix["counts"][at("ଚାଷ")][at("ଖେଳ")] == sum(r["label"] == "ଚାଷ" and r["predicted"] == "ଖେଳ" for r in rows)
+    assert told["test"]["per_class"]["ଚାଷ"]["documents"] == 10
+
+
+def test_it_leaves_no_cache_behind(tuned: Run, program: Program, tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to(Path("runs").resolve())
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    ended = program("score", str(Path("run.yaml").resolve()), HOME=str(home), TMPDIR=str(temporary))
+    assert ended.returncode == 0, ended.stderr
+    assert "transfer is" in ended.stderr
+    assert not list(home.iterdir())
+    assert not list(temporary.iterdir())
+    assert not (tmp_path / ".hf").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [(None, "labelled.test="), ([{"id": "1", "text": "ଧାନ", "label": "new"}], "`new` is in test")],
+)
+def test_test_documents_that_cannot_be_scored_are_refused(
+    tuned: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]] | None, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tuned.input("fetch/labelled").mkdir(parents=True)
+    if rows:
+        write_jsonl(tuned.input("fetch/labelled/test.jsonl"), rows)
+    with pytest.raises(UsageError, match=message):
+        score.read_test(tuned, sorted(upstream.WORDS))
+
+
+def test_the_lexical_baseline_reaches_its_known_accuracy(akshara_data: Path) -> None:
+    splits = {}
+    for split in ("train", "test"):
+        path = akshara_data / "classification" / "sib200" / "ory_Orya" / f"{split}.tsv"
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        splits[split] = [row["text"] for row in rows], [row["category"] for row in rows]
+    predicted = tfidf_svm(*splits["train"]).predict(splits["test"][0])
+    right = sum(p == t for p, t in zip(predicted, splits["test"][1], strict=True))
+    assert right / 204 == pytest.approx(0.735, abs=0.001)

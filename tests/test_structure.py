@@ -1,0 +1,42 @@
+"""The arrows point one way: stage → shared part → library."""
+
+import ast
+from pathlib import Path
+
+from pipeline.recipe import BESIDE, LINE, upstream
+
+PACKAGE = Path(__file__).parents[1] / "pipeline"
+PROGRAMS = {*LINE, *BESIDE}
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def test_nothing_imports_a_program() -> None:
+    programs = {f"pipeline.{name}" for name in PROGRAMS}
+    wrong = {str(path): _imports(path) & programs for path in PACKAGE.rglob("*.py")}
+    assert not {path: names for path, names in wrong.items() if names}
+
+
+def test_every_stage_of_the_recipe_is_a_program_and_every_program_is_listed() -> None:
+    shared = {"__init__", "__main__", "artifacts", "config", "errors", "program", "recipe"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} - shared == PROGRAMS
+
+
+def test_folders_of_shared_parts_do_not_know_the_line() -> None:
+    for folder in ("text", "model", "training", "transfer", "metrics"):
+        for path in (PACKAGE / folder).rglob("*.py"):
+            assert "pipeline.recipe" not in _imports(path), path
+
+
+def test_upstream_is_what_a_stage_reads_from_directly_or_not() -> None:
+    assert upstream("fetch") == ["fetch"]
+    assert upstream("tokenizer") == ["fetch", "extract", "filter", "tokenizer"]
+    assert upstream("report") == list(LINE)
