@@ -33,7 +33,7 @@ LINE = {
             "filter",
             "clean, deduplicate and split the documents",
             ("language", "corpus", "filter"),
-            ("extract/*.jsonl", "fetch/labelled/dev.jsonl", "fetch/labelled/test.jsonl"),
+            ("extract/*.jsonl", "fetch/sources.json", "fetch/labelled/dev.jsonl", "fetch/labelled/test.jsonl"),
         ),
         Stage("tokenizer", "train the subword tokenizer", ("tokenizer",), ("filter/train.jsonl", "filter/valid.jsonl")),
         Stage(

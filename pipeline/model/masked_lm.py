@@ -21,7 +21,7 @@ SIZES = {  # layers, width, heads
 FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
     # Every layer global: on blocks of a few hundred tokens a local window only costs. The gated feed-forward holds
     # three matrices, so two thirds of the usual width keep the parameters of a plain one.
-    "modernbert": {"global_attn_every_n_layers": 1, "feed_forward": 8 / 3, "mlp_dropout": 0.0},
+    "modernbert": {"global_attn_every_n_layers": 1, "feed_forward": 8 / 3, "classifier_pooling": "mean"},
 }
 
 

@@ -1,0 +1,106 @@
+"""What the filter finds in real corpora, and how fast: prints the tables of docs/benchmarks.md.
+
+    python -m benchmarks.filter            reads the corpora in AKSHARA_DATA (default ../shared/data)
+
+The labelled mixtures are made from SIB-200, whose sentences are known to be in one language each.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from pipeline.text import contamination, duplicates, language, script, sieve, stubs
+from pipeline.text.documents import read_jsonl
+
+DATA = Path(os.environ.get("AKSHARA_DATA", Path(__file__).parents[2] / "shared" / "data"))
+Judge = Callable[[Sequence[str]], list[bool]]
+
+
+def sentences(code: str) -> list[str]:
+    files = sorted((DATA / "classification/sib200" / code).glob("*.tsv"))
+    return [line.split("\t")[2] for file in files for line in file.read_text("utf-8").splitlines()[1:]]
+
+
+def documents(name: str) -> Iterator[str]:
+    path = DATA / "corpora" / name
+    if path.suffix == ".txt":
+        yield from path.read_text("utf-8").splitlines()
+    else:
+        yield from (row["text"] for row in read_jsonl(path))
+
+
+def language_table() -> None:
+    """Precision and recall of the check with no model, on mixtures whose languages are known."""
+    print("| mostly | among it | paragraphs | found | precision | recall | wrongly dropped |")
+    print("|---|---|---|---|---|---|---|")
+    for own, other, part in [
+        ("hau_Latn", "som_Latn", 1 / 6),
+        ("som_Latn", "hau_Latn", 1 / 6),
+        ("hau_Latn", "som_Latn", 1 / 50),
+        ("som_Latn", "hau_Latn", 1 / 50),
+        ("hau_Latn", "som_Latn", 0),
+        ("som_Latn", "hau_Latn", 0),
+        ("ory_Orya", "hau_Latn", 0),
+    ]:
+        native = sentences(own)
+        foreign = sentences(other)[: int(len(native) * part)]
+        judge = language.learn_foreign([*native, *foreign])
+        wrong, right = sum(judge(native)), sum(judge(foreign))
+        precision = f"{right / (right + wrong):.3f}" if right + wrong else "–"
+        recall = f"{right / len(foreign):.3f}" if foreign else "–"
+        print(
+            f"| {own} | {other} | {len(native)} + {len(foreign)} | {right + wrong} | {precision} | {recall} "
+            f"| {wrong / len(native):.2%} |"
+        )
+
+
+def steps(code: str, labelled: str) -> dict[str, Callable[[list[str]], Judge]]:
+    scripts = script.expected_scripts(code)
+    return {
+        "script": lambda _: lambda texts: [script.script_share(text, scripts) < 0.5 for text in texts],
+        "duplicate": lambda _: duplicates.exact_duplicates(duplicates.MIN_WORDS),
+        "stub": lambda _: stubs.stub_judge(10),
+        "language": language.learn_foreign,
+        "near_duplicate": lambda _: duplicates.near_duplicates(),
+        "contamination": lambda _: contamination.learn_contamination(sentences(labelled)),
+    }
+
+
+def steps_table(corpora: dict[str, tuple[str, str]]) -> None:
+    """Paragraphs that each step takes, and its speed on one core (CPU time, of learning and judging)."""
+    print("| corpus | MB | step | paragraphs taken | MB/s |")
+    print("|---|---|---|---|---|")
+    for name, (code, labelled) in corpora.items():
+        texts = list(documents(name))
+        megabytes = sum(len(text.encode()) for text in texts) / 1e6
+
+        def told(
+            step: str, taken: int, of: int, began: float, *, name: str = name, megabytes: float = megabytes
+        ) -> None:
+            speed = megabytes / (time.process_time() - began)
+            print(f"| {name} | {megabytes:.1f} | {step} | {taken:,} of {of:,} | {speed:.1f} |", flush=True)
+
+        began = time.process_time()
+        split = [sieve.split_paragraphs(text) for text in texts]
+        paragraphs = [paragraph for found, _ in split for paragraph in found]
+        told("mend (texts repaired)", sum(bool(made) for _, made in split), len(texts), began)
+        for step, learn in steps(code, labelled).items():
+            began = time.process_time()
+            judge = learn(paragraphs)
+            verdicts = [v for i in range(0, len(paragraphs), 1000) for v in judge(paragraphs[i : i + 1000])]
+            told(step, sum(verdicts), len(verdicts), began)
+            paragraphs = [text for text, out in zip(paragraphs, verdicts, strict=True) if not out]
+
+
+if __name__ == "__main__":
+    language_table()
+    print()
+    steps_table(
+        {
+            "or_wikipedia_partial.jsonl": ("or", "ory_Orya"),
+            "or_bible_irv.jsonl": ("or", "ory_Orya"),
+            "or_parallel_side.txt": ("or", "ory_Orya"),
+            "so_wikipedia_20250901.jsonl": ("so", "som_Latn"),
+        }
+    )

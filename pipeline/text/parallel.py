@@ -1,0 +1,66 @@
+"""``map`` over processes: results in order, a bounded number of tasks in flight, nothing left behind."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+
+def cores(workers: int | str) -> int:
+    """What ``workers: auto`` means: the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if workers == "auto" else int(workers)
+
+
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+"""``map`` in any number of processes: results in order, arguments taken lazily."""
+
+
+@contextmanager
+def spreading(workers: int, preload: str) -> Iterator[Spread]:
+    """A lazy ordered ``map`` over ``workers`` processes, which import ``preload`` first; 1 is plain ``map``.
+
+    Arguments are drawn only as results are taken, so that memory does not depend on how many there are. However
+    the block is left, the processes end at once; they also end when this process is killed.
+    """
+    if workers == 1:
+        yield map
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([preload])
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin)
+
+    def spread(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        waiting: deque[Future[Any]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    try:
+        yield spread
+    except BaseException:
+        for process in list(pool._processes.values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """A worker leaves interrupts to its parent, and does not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

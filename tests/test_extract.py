@@ -1,0 +1,313 @@
+"""The extract stage on files: what it reads, refuses, counts and writes."""
+
+import bz2
+import gzip
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import extract
+from pipeline.artifacts import Run
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.text import dump
+
+HEADER = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="or">
+<siteinfo><sitename>W</sitename><dbname>orwiki</dbname><namespaces>
+<namespace key="0" /><namespace key="1">ଆଲୋଚନା</namespace><namespace key="6">ଫାଇଲ</namespace>
+<namespace key="10">ଛାଞ୍ଚ</namespace><namespace key="14">ଶ୍ରେଣୀ</namespace></namespaces></siteinfo>
+"""
+PROSE = "ଏହା ଗୋଟିଏ ଛୋଟ ଲେଖା ।"
+
+
+def page(number: int, text: str | None = PROSE, title: str = "", ns: int = 0, extra: str = "") -> str:
+    body = "" if text is None else f'<text xml:space="preserve">{text}</text>'
+    return (
+        f"<page><title>{title or f'ଲେଖା {number}'}</title><ns>{ns}</ns><id>{number}</id>{extra}"
+        f"<revision><id>{number + 1000}</id><model>wikitext</model>{body}</revision></page>\n"
+    )
+
+
+def xml(*pages: str, header: str = HEADER, end: str = "</mediawiki>\n") -> bytes:
+    return (header + "".join(pages) + end).encode()
+
+
+def run_extract(tmp_path: Path, data: bytes, name: str = "d.xml", workers: int = 1, **corpus: Any) -> dict[str, int]:
+    """Extract a dump of these bytes into ``tmp_path / "out"``; its counts."""
+    (path := tmp_path / name).write_bytes(data)
+    out = sources(tmp_path, {"name": "dump", "kind": "dump", "path": str(path)})
+    config = Config(run="r", language="or", extract={"workers": workers}, corpus=corpus)
+    counts: dict[str, int] = extract.work(Here(config, tmp_path), out)["dump"]
+    return counts
+
+
+class Here(Run):
+    """A run whose folder is wherever the test wants it."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        super().__init__(config, "or")
+        object.__setattr__(self, "_folder", folder)
+
+    @property
+    def folder(self) -> Path:
+        return self._folder  # type: ignore[attr-defined, no-any-return]
+
+
+def sources(tmp_path: Path, *rows: dict[str, Any]) -> Path:
+    (tmp_path / "fetch").mkdir(exist_ok=True)
+    (tmp_path / "fetch/sources.json").write_text(json.dumps([{"sha256": "", "weight": 1.0, **row} for row in rows]))
+    (out := tmp_path / "out").mkdir(exist_ok=True)
+    return out
+
+
+def documents(tmp_path: Path, pattern: str = "*.jsonl") -> list[dict[str, Any]]:
+    files = sorted((tmp_path / "out").glob(pattern))
+    return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+
+
+def test_every_page_is_counted_once_under_what_became_of_it(tmp_path: Path) -> None:
+    data = xml(
+        page(1),
+        page(2, "#ଲେଉଟାଣି [[ଲେଖା 1]]"),
+        page(3, "", extra='<redirect title="ଲେଖା 1" />'),
+        page(4, title="ଆଲୋଚନା:ଲେଖା", ns=1),
+        page(5, None),
+        page(6).replace("<text ", '<text deleted="deleted" '),
+        page(7, "{{ଖାଲି}} [[ଶ୍ରେଣୀ:କ]]"),
+        page(8, f"{PROSE} __DISAMBIG__"),
+        page(1, "ଦ୍ୱିତୀୟ ଥର ସେହି ସଂଖ୍ୟା ।"),
+        page(9).replace("<id>9</id>", "<id>x</id>"),
+        page(10).replace("<model>wikitext", "<model>css"),
+    )
+    counts = run_extract(tmp_path, data)
+    assert counts == {
+        **dict.fromkeys(["no_text", "deleted", "empty", "disambiguation", "duplicate_id", "malformed"], 1),
+        **{"pages": 11, "documents": 1, "redirect": 2, "other_namespaces": 1, "other_content_models": 1},
+        **{"words": 5, "text_bytes": len(PROSE.encode())},
+    }
+    assert [(row["id"], row["text"], row["source"]) for row in documents(tmp_path)] == [("1", PROSE, "dump")]
+
+
+def test_the_same_bytes_for_every_packing_and_number_of_workers(tmp_path: Path) -> None:
+    long = " ".join(PROSE for _ in range(400))
+    pages = [page(n, f"'''{n}''' {long}") for n in range(1, 160)]
+    data = xml(*pages)
+    assert len(data) > 2 * dump.CHUNK_BYTES
+    half = len(data) // 2
+    packed = {
+        "a.xml": data,
+        "a.xml.gz": gzip.compress(data[:half]) + gzip.compress(data[half:]),
+        "a.xml.bz2": bz2.compress(data, 1),
+        "multistream.xml.bz2": bz2.compress(data[:1000]) + bz2.compress(data[1000:half]) + bz2.compress(data[half:], 2),
+    }
+    results = set()
+    for name, content in packed.items():
+        for workers in (1, 2, 3) if name == "a.xml.bz2" else (1,):
+            (folder := tmp_path / f"{name}{workers}").mkdir()
+            assert run_extract(folder, content, name, workers)["documents"] == 159
+            results.add((folder / "out/dump-00000.jsonl").read_bytes())
+    assert len(results) == 1
+
+
+def test_finished_shards_of_an_interrupted_attempt_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extract, "SHARD_CHUNKS", 1)
+    monkeypatch.setattr(dump, "CHUNK_BYTES", 2000)
+    data = xml(*(page(n % 40 + 1) for n in range(60)))
+    counts = run_extract(tmp_path, data)
+    shards = {file.name: file.read_bytes() for file in sorted((tmp_path / "out").iterdir())}
+    assert len(shards) > 3
+    assert not list((tmp_path / "out").glob("*.counts"))
+
+    parse, failing = extract._articles, 5
+
+    def interrupted(*arguments: Any) -> Any:
+        nonlocal failing
+        failing -= 1
+        if not failing:
+            raise KeyboardInterrupt
+        return parse(*arguments)
+
+    for file in (tmp_path / "out").iterdir():
+        file.unlink()
+    monkeypatch.setattr(extract, "_articles", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_extract(tmp_path, data)
+    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("*.jsonl")}
+    assert kept
+    monkeypatch.setattr(extract, "_articles", parse)
+    assert run_extract(tmp_path, data) == counts
+    assert {file.name: file.read_bytes() for file in sorted((tmp_path / "out").iterdir())} == shards
+    assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in kept} == kept
+
+
+BOMB = xml(header="<!DOCTYPE mediawiki [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;'>]>" + HEADER)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("d.xml", b"<!DOCTYPE html><html><body>404</body></html>", "not a MediaWiki dump"),
+        ("d.xml", b"", "not a MediaWiki dump"),
+        ("d.xml", BOMB, "DOCTYPE"),
+        ("d.xml", xml(page(1)).decode().encode("utf-16"), "UTF-8"),
+        ("d.xml", xml(page(1), page(2))[:-100], "cut off"),
+        ("d.xml", xml(page(1), end=""), "cut off"),
+        ("d.bz2", bz2.compress(xml(page(1)))[:-30], "cut off"),
+        ("d.gz", gzip.compress(xml(page(1)))[:-30], "cut off"),
+        ("d.gz", b"\x1f\x8b" + b"x" * 100, "damaged"),
+        ("d.bz2", bz2.compress(xml(page(1)))[:60] + b"xxxx" + bz2.compress(xml(page(1)))[64:], "damaged"),
+        ("d.7z", b"7z\xbc\xaf\x27\x1c" + b"x" * 100, "unpack it"),
+        ("d.bz2", bz2.compress(HEADER.encode() + b" " * 200_000_000), "its size|no page"),
+        ("d.gz", gzip.compress(xml(page(1, "a" * 200_000_000))), "its size"),
+        ("d.xml", xml(page(1, "")), "no source holds a document"),
+    ],
+    ids=range(14),
+)
+def test_a_file_that_cannot_be_used_is_refused_in_one_line(
+    tmp_path: Path, name: str, data: bytes, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as refusal:
+        run_extract(tmp_path, data, name)
+    assert "\n" not in str(refusal.value)
+    assert not list((tmp_path / "out").glob("*.jsonl")) or message == "no source holds a document"
+
+
+@pytest.mark.parametrize("name", ["d.xml", "d.xml.gz", "d.xml.bz2"])
+def test_what_comes_before_a_cut_is_used_where_that_is_allowed(tmp_path: Path, name: str) -> None:
+    rows = [page(n, os.urandom(600).hex()) for n in range(1, 3000)]
+    data = xml(*rows)
+    packed = {"d.xml": data, "d.xml.gz": gzip.compress(data), "d.xml.bz2": bz2.compress(data, 1)}[name]
+    counts = run_extract(tmp_path, packed[: len(packed) * 2 // 3], name, allow_truncated=True)
+    assert 1000 < counts["documents"] < 2500
+
+
+def test_pages_that_are_broken_cost_themselves_only(tmp_path: Path) -> None:
+    data = xml(page(1), page(2, "ପୂର୍ବ BAD ପର"), page(3, "CONTROL ଠିକ୍ ।"), page(4, "<unclosed>"), page(5))
+    data = data.replace(b"BAD", b"\xff\xed\xa0\x80").replace(b"CONTROL", b"\x0b&#8;")
+    counts = run_extract(tmp_path, data)
+    assert counts["documents"] == 4
+    assert counts["malformed"] == 1
+    assert documents(tmp_path)[1]["text"].startswith("ପୂର୍ବ \ufffd")
+
+
+def test_a_page_of_50_mb_is_counted_and_passed_over_in_bounded_time_and_memory(tmp_path: Path) -> None:
+    big = "ଅଆ ଇଈ ଉଊ " * 2_500_000
+    data = bz2.compress(xml(page(1), page(2, big), page(3)), 1)
+    assert len(big.encode()) > 50_000_000
+    began = time.monotonic()
+    counts = run_extract(tmp_path, data, "d.xml.bz2")
+    assert counts["too_large"] == 1
+    assert [row["id"] for row in documents(tmp_path)] == ["1", "3"]
+    assert time.monotonic() - began < 30
+
+
+def test_a_dump_of_another_language_is_named_in_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "akshara")
+    run_extract(tmp_path, xml(page(1), header=HEADER.replace("orwiki", "zh_min_nanwiki")))
+    assert "zh_min_nanwiki" in caplog.text
+    caplog.clear()
+    (second := tmp_path / "second").mkdir()
+    run_extract(second, xml(page(1)))
+    assert not caplog.text
+
+
+def test_plain_corpora_of_each_kind_become_documents(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    (tmp_path / "a.txt").write_bytes(f"{PROSE}\n\n  ଆଉ ଏକ \r\n".encode() + b"\xff bad\n")
+    lone = json.dumps({"text": "x \ud800 y", "title": "T", "id": 7})
+    (tmp_path / "b.jsonl").write_text(f'{lone}\n{{"text": null}}\n{{"text": "z"}}\n')
+    datasets.Dataset.from_dict({"text": ["p", "", "q"], "other": [1, 2, 3]}).save_to_disk(tmp_path / "saved")
+    (tmp_path / "parquet").mkdir()
+    datasets.Dataset.from_dict({"text": ["r"], "id": ["i"]}).to_parquet(tmp_path / "parquet/0.parquet")
+    out = sources(
+        tmp_path,
+        {"name": "a", "kind": "text", "path": str(tmp_path / "a.txt")},
+        {"name": "b", "kind": "jsonl", "path": str(tmp_path / "b.jsonl")},
+        {"name": "c", "kind": "dataset", "path": str(tmp_path / "saved")},
+        {"name": "d", "kind": "dataset", "path": str(tmp_path / "parquet")},
+    )
+    counts = extract.work(Here(Config(run="r", language="or"), tmp_path), out)
+    assert [(row["source"], row["id"], row["title"], row["text"]) for row in documents(tmp_path)] == [
+        ("a", "1", "", PROSE),
+        ("a", "3", "", "ଆଉ ଏକ"),
+        ("a", "4", "", "\ufffd bad"),
+        ("b", "7", "T", "x \ufffd y"),
+        ("b", "3", "", "z"),
+        ("c", "1", "", "p"),
+        ("c", "3", "", "q"),
+        ("d", "i", "", "r"),
+    ]
+    assert [counts[name].get("empty", 0) for name in "abcd"] == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"), [("{", "line 1, is not JSON"), ('{"txt": "a"}', "no `text`.*txt"), ("[1]", "no `text`")]
+)
+def test_a_row_without_text_is_named(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "b.jsonl").write_text(line)
+    out = sources(tmp_path, {"name": "b", "kind": "jsonl", "path": str(tmp_path / "b.jsonl")})
+    with pytest.raises(UsageError, match=message):
+        extract.work(Here(Config(run="r", language="or"), tmp_path), out)
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from pipeline import extract
+from pipeline.config import Config
+from test_extract import Here
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    extract.work(Here(Config(run="r", language="or", extract={"workers": 2}), folder), folder / "out")
+"""
+
+
+@pytest.mark.parametrize(("how", "to_group"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGKILL, False)])
+def test_no_worker_outlives_an_interrupt(tmp_path: Path, how: signal.Signals, to_group: bool) -> None:
+    template = page(1, "'''ଓଡ଼ିଶା''' [[a|b]] {{c|d}} ଏକ ରାଜ୍ୟ । " * 500)
+    (tmp_path / "d.xml").write_bytes(xml(*[template] * 800))
+    sources(tmp_path, {"name": "dump", "kind": "dump", "path": str(tmp_path / "d.xml")})
+    (tmp_path / "stage.py").write_text(textwrap.dedent(STAGE))
+    root = str(Path(__file__).parents[1])
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "stage.py", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": f"{root}:{root}/tests"},
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def group() -> int:
+        """How many processes of that session are running."""
+        states = (stat.read_text().rpartition(")")[2].split() for stat in Path("/proc").glob("[0-9]*/stat"))
+        return sum(state[3] == str(process.pid) and state[0] != "Z" for state in _existing(states))
+
+    deadline = time.monotonic() + 30
+    while not list((tmp_path / "out").glob("*.unfinished")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert group() >= 4  # the stage, two workers and what starts them
+    (os.killpg if to_group else os.kill)(process.pid, how)
+    process.wait(10)
+    deadline = time.monotonic() + 5
+    while group() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert group() == 0
+
+
+def _existing(states: Any) -> Any:
+    """Processes may end while they are listed."""
+    while True:
+        try:
+            yield next(states)
+        except StopIteration:
+            return
+        except (FileNotFoundError, ProcessLookupError):
+            continue

@@ -1,0 +1,319 @@
+"""The filter stage as its users run it, and the judges that it is made of."""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import config
+from pipeline.artifacts import Run
+from pipeline.errors import UsageError
+from pipeline.filter import work
+from pipeline.text import contamination, duplicates, language, mix, script, sieve, stubs
+from pipeline.text.documents import Document, read_jsonl, write_jsonl
+
+SYLLABLES = [
+    "ka",
+    "ri",
+    "mo",
+    "tu",
+    "sen",
+    "la",
+    "po",
+    "ni",
+    "da",
+    "gu",
+    "ve",
+    "ro",
+    "shi",
+    "ma",
+    "be",
+    "lo",
+    "zu",
+    "fa",
+    "ti",
+    "ko",
+]
+OTHER_SYLLABLES = ["the", "str", "ough", "ing", "wh", "ell", "cht", "ick", "spr", "ump", "ead", "thr"]
+
+
+def lexicon(syllables: Sequence[str], seed: int, size: int = 300) -> list[str]:
+    pick = random.Random(seed)
+    return ["".join(pick.choices(syllables, k=pick.randint(1, 3))) for _ in range(size)]
+
+
+def prose(rng: random.Random, vocabulary: list[str], words: int) -> str:
+    """Words of a made-up language; a few of them are frequent, as in every language."""
+    weights = [1 / (rank + 1) for rank in range(len(vocabulary))]
+    return " ".join(rng.choices(vocabulary, weights, k=words)) + "."
+
+
+HOME, FOREIGN = lexicon(SYLLABLES, 1), lexicon(OTHER_SYLLABLES, 2)
+
+
+@pytest.fixture
+def filtered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, Any], Path]]:
+    """``filtered({"wiki": [texts or rows]}, "filter.x=1")`` runs the stage and returns its counts and its folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_stage(
+        corpora: dict[str, Iterable[str | Document]],
+        *overrides: str,
+        weights: dict[str, float] | None = None,
+        test: Iterable[str] = (),
+    ) -> tuple[dict[str, Any], Path]:
+        Path("run.yaml").write_text("run: x\nlanguage: ha\n", "utf-8")
+        run = Run(config.load("run.yaml", overrides), "run.yaml")
+        for folder in ("extract", "fetch/labelled", "filter.part"):
+            (run.folder / folder).mkdir(parents=True, exist_ok=True)
+        for old in run.folder.glob("extract/*"):
+            old.unlink()
+        for name, texts in corpora.items():
+            rows = [t if isinstance(t, dict) else {"id": str(i), "title": "", "text": t} for i, t in enumerate(texts)]
+            lines = [json.dumps({**row, "source": name}) for row in rows]
+            (run.folder / "extract" / f"{name}.jsonl").write_text("\n".join(lines), "utf-8")
+        sources = [{"name": name, "weight": (weights or {}).get(name, 1.0)} for name in corpora]
+        (run.folder / "fetch/sources.json").write_text(json.dumps(sources), "utf-8")
+        write_jsonl(run.folder / "fetch/labelled/test.jsonl", [{"id": "t", "text": t, "label": "a"} for t in test])
+        return work(run, run.folder / "filter.part"), run.folder / "filter.part"
+
+    return run_stage
+
+
+def documents(number: int, seed: int = 0, words: int = 40) -> list[str]:
+    rng = random.Random(seed)
+    return [prose(rng, HOME, words) for _ in range(number)]
+
+
+def ids(folder: Path, name: str) -> set[str]:
+    return {f"{row['source']} {row['id']}" for row in read_jsonl(folder / f"{name}.jsonl")}
+
+
+# -- the stage
+
+
+def test_every_document_is_kept_or_has_a_reason_that_can_be_read(filtered: Any) -> None:
+    texts = documents(100)
+    texts += [texts[0], "too short", "Привет, мир! Это совсем другой алфавит, не так ли?", "ab" * 5_000]
+    counts, out = filtered({"wiki": texts})
+    kept = counts["kept"]["train"]["documents"] + counts["kept"]["valid"]["documents"]
+    assert counts["read"]["documents"] == len(texts) == kept + sum(counts["dropped"]["documents"].values())
+    assert counts["dropped"]["documents"] == {"duplicate": 1, "short": 1, "script": 1, "repetitive": 1}
+    rows = [row for row in read_jsonl(out / "dropped.jsonl") if row["unit"] == "document"]
+    assert {row["reason"] for row in rows} == {"duplicate", "short", "script", "repetitive"}
+    assert all(row["text"] for row in rows)
+    assert sorted(path.name for path in out.iterdir()) == ["dropped.jsonl", "train.jsonl", "valid.jsonl"]
+
+
+def test_the_same_input_gives_the_same_bytes(filtered: Any) -> None:
+    corpora = {"wiki": documents(60), "bible": documents(60, seed=5)}
+    first = {path.name: path.read_bytes() for path in filtered(corpora)[1].iterdir()}
+    assert first == {path.name: path.read_bytes() for path in filtered(corpora)[1].iterdir()}
+
+
+def test_adding_a_corpus_moves_no_document_between_train_and_valid(filtered: Any) -> None:
+    wiki = documents(300)
+    _, out = filtered({"wiki": wiki})
+    train, valid = ids(out, "train"), ids(out, "valid")
+    _, out = filtered({"abc": documents(200, seed=9), "wiki": wiki}, "filter.min_words=6")
+    assert {i for i in ids(out, "train") if i.startswith("wiki")} == train
+    assert {i for i in ids(out, "valid") if i.startswith("wiki")} == valid
+    assert 5 <= len(valid) <= 30
+
+
+def test_a_weight_thins_or_repeats_a_corpus_and_validation_repeats_nothing(filtered: Any) -> None:
+    corpora = {"wiki": documents(400), "bible": documents(400, seed=3)}
+    _, out = filtered(corpora)
+    plain = ids(out, "train")
+    counts, out = filtered(corpora, weights={"bible": 0.25, "wiki": 2.5})
+    by_source = counts["kept"]["train"]["by_source"]
+    assert 60 <= by_source["bible"]["documents"] <= 130
+    once = sum(i.startswith("wiki") for i in plain)
+    assert 2.4 * once < by_source["wiki"]["documents"] < 2.6 * once
+    assert {i for i in ids(out, "train") if "#" not in i} <= plain
+    valid = [row["text"] for row in read_jsonl(out / "valid.jsonl")]
+    assert len(valid) == len(set(valid))
+
+
+def test_temperature_repeats_the_smaller_corpus() -> None:
+    from collections import Counter
+
+    words = Counter(big=10_000, small=100)
+    assert mix.copies_by_source(words, {}, 1.0) == {"big": 1.0, "small": 1.0}
+    assert mix.copies_by_source(words, {}, 2.0) == {"big": 1.0, "small": pytest.approx(10.0)}
+
+
+def test_headings_stay_over_text_and_go_when_it_goes(filtered: Any) -> None:
+    body = documents(60)
+    rows = [
+        {"id": str(i), "title": "t", "text": f"{text}\nTarihi\nПривет мир это другой алфавит", "headings": ["Tarihi"]}
+        for i, text in enumerate(body[:30])
+    ]
+    rows += [
+        {"id": f"b{i}", "title": "t", "text": f"Tarihi\n{text}", "headings": ["Tarihi"]}
+        for i, text in enumerate(body[30:])
+    ]
+    _, out = filtered({"wiki": rows})
+    kept = {row["id"]: row for row in read_jsonl(out / "train.jsonl")}
+    assert len(kept) > 50
+    for identifier, row in kept.items():
+        assert ("Tarihi" in row["text"]) == identifier.startswith("b") == ("headings" in row)
+
+
+def test_nothing_left_is_a_clear_error(filtered: Any) -> None:
+    with pytest.raises(UsageError, match=r"of 20 documents 0 are left .*most dropped as: script"):
+        filtered(
+            {"wiki": ["Привет, мир! Это совсем другой алфавит номер " + "я" * i for i in range(20)]},
+            "filter.scripts=[Latn]",
+        )
+
+
+def test_lone_surrogates_reach_no_output(filtered: Any) -> None:
+    _, out = filtered({"wiki": [json.loads('"\\ud800"') + text for text in documents(60)]})
+    assert all("\ud800" not in row["text"] for row in read_jsonl(out / "train.jsonl"))
+
+
+def test_a_line_of_fifty_megabytes_ends_in_bounded_time(filtered: Any) -> None:
+    counts, _ = filtered({"wiki": [*documents(60), "a" * 50_000_000]})
+    assert counts["dropped"]["documents"]["repetitive"] == 1
+    assert counts["repaired"]["long_lines"] == 9_999
+
+
+def test_long_lines_are_cut_at_sentences_and_lose_nothing() -> None:
+    line = " ".join(documents(400))
+    paragraphs, repaired = sieve.split_paragraphs(line)
+    assert " ".join(paragraphs) == line
+    assert repaired["long_lines"] == len(paragraphs) - 1 > 5
+    assert all(len(p) <= sieve.LONGEST_LINE and p.endswith(".") for p in paragraphs)
+
+
+# -- the judges
+
+
+@pytest.mark.parametrize(
+    ("code", "scripts"),
+    [
+        ("or", {"Orya"}),
+        ("sr", {"Cyrl", "Latn"}),
+        ("ja", {"Hani", "Hira", "Kana"}),
+        ("zh", {"Hani", "Bopo"}),
+        ("ko", {"Hang", "Hani"}),
+        ("sat", {"Olck"}),
+        ("nqo", {"Nkoo"}),
+        ("mni", {"Beng", "Mtei"}),
+    ],
+)
+def test_expected_scripts_come_from_cldr(code: str, scripts: set[str]) -> None:
+    assert scripts <= set(script.expected_scripts(code))
+
+
+def test_words_keep_their_marks() -> None:
+    assert script.words("ଓଡ଼ିଶାର କଟକ, ୧୯୩୬!") == ["ଓଡ଼ିଶାର", "କଟକ", "୧୯୩୬"]
+    assert script.words("ภาษาไทย")[0] == "ภ"
+    assert script.count_words("ภาษาไทยง่าย") == 4
+
+
+def test_another_language_in_the_same_script_is_found_without_a_model() -> None:
+    rng = random.Random(4)
+    own = [prose(rng, HOME, rng.randint(12, 60)) for _ in range(800)]
+    other = [prose(rng, FOREIGN, rng.randint(12, 60)) for _ in range(120)]
+    mixed = own + other
+    rng.shuffle(mixed)
+    judge = language.learn_foreign(mixed)
+    assert sum(judge(own)) <= 2
+    assert sum(judge(other)) >= 117
+
+
+def test_another_subject_is_no_other_language() -> None:
+    """Two corpora that share their frequent words and spelling, but not their subjects' words."""
+    rng = random.Random(4)
+    subjects = [HOME[:40] + lexicon(SYLLABLES, seed, 200) for seed in (5, 6)]
+    texts = [prose(rng, vocabulary, 40) for vocabulary in subjects for _ in range(800)]
+    assert sum(language.learn_foreign(texts)(texts)) <= 6
+
+
+def test_somali_among_hausa_sentences_is_found(akshara_data: Path) -> None:
+    def sentences(code: str) -> list[str]:
+        files = sorted((akshara_data / "classification/sib200" / code).glob("*.tsv"))
+        return [line.split("\t")[2] for f in files for line in f.read_text("utf-8").splitlines()[1:]]
+
+    hausa, somali = sentences("hau_Latn"), sentences("som_Latn")[:170]
+    judge = language.learn_foreign([*hausa, *somali])
+    found, mistaken = sum(judge(somali)), sum(judge(hausa))
+    assert found > 0.9 * sum(len(text.split()) >= language.MIN_WORDS for text in somali)
+    assert mistaken < 0.01 * len(hausa)
+    assert sum(language.learn_foreign(hausa)(hausa)) < 0.01 * len(hausa)
+
+
+def test_near_duplicates_differ_in_a_word_or_two() -> None:
+    judge = duplicates.near_duplicates()
+    first, *others = documents(200, words=60)
+    words = first.split()
+    altered = " ".join([*words[:30], "nouveau", *words[31:]])
+    assert judge([first, altered, *others]) == [False, True, *[False] * len(others)]
+
+
+def test_duplicates_ignore_spacing_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = duplicates.exact_duplicates()
+    assert judge(["a b", "a  b", "a c"]) == [False, True, False]
+    monkeypatch.setattr(duplicates, "REMEMBERED", 10)
+    memory = duplicates.exact_duplicates()
+    assert not any(memory([str(i) for i in range(100)]))
+    assert memory(["99", "0"]) == [True, False]  # the oldest are forgotten
+
+
+def test_stubs_are_capped_and_prose_is_not() -> None:
+    judge = stubs.stub_judge(10)
+    names = lexicon(SYLLABLES, 8, 400)
+    pattern = [
+        f"{name} kauye ne a karamar hukumar {names[-i]} da ke kasar Nijeriya a {i}" for i, name in enumerate(names)
+    ]
+    verdicts = judge(pattern)
+    assert 10 <= verdicts.count(False) <= 40
+    assert not any(verdicts[:10])
+    assert sum(judge(documents(300, seed=77))) == 0
+
+
+def test_bot_stubs_on_years_are_found_in_the_odia_wikipedia(akshara_data: Path) -> None:
+    texts = [row["text"] for row in read_jsonl(akshara_data / "corpora/or_wikipedia_partial.jsonl")]
+    years = [len(text.split()) < 25 and "ପାଞ୍ଜି ଅନୁସାରେ" in text for text in texts]
+    dropped = stubs.stub_judge(10)(texts)
+    assert sum(years) > 350
+    assert sum(d for d, y in zip(dropped, years, strict=True) if y) > 0.9 * sum(years)
+    assert sum(d for d, y in zip(dropped, years, strict=True) if not y) < 0.05 * (len(texts) - sum(years))
+
+
+@pytest.mark.parametrize("join", [" ", "", "\u0f0b"], ids=["spaces", "Thai", "Tibetan"])
+def test_corpus_text_that_is_also_in_the_test_set_is_found(join: str) -> None:
+    rng = random.Random(3)
+    letters = {" ": None, "": "กขคงจฉชซฌญฎฏฐฑฒณดตถทธนบปผฝพฟภมยรลวศษสหฬอฮ", "\u0f0b": "ཀཁགངཅཆཇཉཏཐདནཔཕབམ"}[join]
+    vocabulary = HOME if letters is None else ["".join(rng.choices(letters, k=2)) for _ in range(300)]
+
+    def text(words: int) -> list[str]:
+        return rng.choices(vocabulary, k=words)
+
+    secret = text(20)
+    judge = contamination.learn_contamination([join.join(secret)])
+    quoting = join.join([*text(30), *secret[3:18], *text(30)])
+    assert judge([quoting, join.join(text(80)), join.join(secret[:3] + text(60))]) == [True, False, False]
+
+
+def test_case_punctuation_and_the_count_of_contaminated_paragraphs(filtered: Any) -> None:
+    texts = documents(80)
+    leaked = texts[7].upper().replace(" ", ", ")
+    counts, out = filtered({"wiki": texts}, test=[leaked])
+    assert counts["dropped"]["documents"] == {"contamination": 1}
+    assert "wiki 7" not in ids(out, "train") | ids(out, "valid")
+
+
+def test_a_real_test_sentence_hidden_in_an_article_is_found(akshara_data: Path) -> None:
+    lines = (akshara_data / "classification/sib200/ory_Orya/test.tsv").read_text("utf-8").splitlines()[1:]
+    sentences = [line.split("\t")[2] for line in lines]
+    judge = contamination.learn_contamination(sentences)
+    article = next(iter(read_jsonl(akshara_data / "corpora/or_wikipedia_partial.jsonl")))["text"]
+    assert judge([article]) == [False]
+    found = judge([f"{article} {sentence} {article}" for sentence in sentences])
+    assert sum(found) >= len(sentences) - 3
