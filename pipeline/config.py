@@ -104,6 +104,9 @@ class Pretrain(Settings):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where it is measured to be faster"
     )
+    compile: Literal["auto", "always", "never"] = Field(
+        "auto", description="auto: where it pays for itself within the run"
+    )
     micro_batch_blocks: int | Literal["auto"] = Field("auto", exclude=True, description="blocks at once in one process")
     learning_rate: float = Field(1e-3, gt=0, description="peak rate")
     weight_decay: float = Field(0.01, ge=0)

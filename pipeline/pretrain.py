@@ -18,11 +18,12 @@ from pipeline.errors import UsageError
 from pipeline.model.masked_lm import masked_lm
 from pipeline.program import log, stage_main
 from pipeline.text.encoded import blocks
+from pipeline.training.compilation import keep_compiled_in
 from pipeline.training.masked import MaskedBlocks
 from pipeline.training.pretraining import Plan, Session, make_plan, train
 from pipeline.training.processes import processes
 
-VALID_BLOCKS = 512
+VALID_BLOCKS = 256
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     accelerator.wait_for_everyone()  # rank 0 prepares the folder
     if settings.global_batch_blocks < accelerator.num_processes:
         raise UsageError(f"pretrain.global_batch_blocks: give at least {accelerator.num_processes}, one a process")
+    keep_compiled_in(out / "compiled")
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
     session = Session(
         settings,
@@ -42,15 +44,15 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     )
     plan = _plan(session, out / "plan.json")
     epochs = plan.steps * settings.global_batch_blocks / len(session.train.blocks)
-    log.info(
-        "pretrain: %d steps of %d tokens, %.1f epochs, %s", plan.steps, session.tokens_a_step, epochs, plan.precision
-    )
+    how = f"{plan.precision}, {'compiled' if plan.compiled else 'not compiled'}"
+    log.info("pretrain: %d steps of %d tokens, %.1f epochs, %s", plan.steps, session.tokens_a_step, epochs, how)
     model, figures = train(session, plan, out, _valid_tokens_per_byte(run))
     log.info("pretrain: validation loss %.3f nats, %d tokens/s", figures["valid_nats"], figures["tokens_per_s"])
     if accelerator.is_main_process:
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        for scratch in ("checkpoints", "compiled"):
+            shutil.rmtree(out / scratch, ignore_errors=True)
     sizes = {"parameters": model.num_parameters(), "processes": accelerator.num_processes}
     return {**sizes, **plan._asdict(), "epochs": round(epochs, 2), **figures}
 

@@ -110,7 +110,8 @@ def validation_nats(
     model.eval()
     for part in np.array_split(mine, max(1, math.ceil(len(mine) / micro_batch))) if len(mine) else []:
         batch = to_device(data.batch(part, part, rate=VALID_RATE, seed=VALID_SEED, step=0), accelerator.device)
-        with autocast(accelerator.device, precision):
+        # Without compiled code: it would be compiled a second time, for inference, at more than it could save.
+        with autocast(accelerator.device, precision), torch.compiler.set_stance("force_eager"):
             sums += torch.stack([summed_loss(model, batch).double(), batch["targets"].new_tensor(masked_tokens(batch))])
     model.train()
     total, count = accelerator.reduce(sums, "sum").tolist()
