@@ -262,25 +262,26 @@ def test_a_row_without_text_is_named(tmp_path: Path, line: str, message: str) ->
 STAGE = """
 import sys
 from pathlib import Path
-from pipeline import extract
-from pipeline.config import Config
-from test_extract import Here
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    extract.work(Here(Config(run="r", language="or", extract={"workers": 2}), folder), folder / "out")
+    from pipeline import extract
+    from pipeline.artifacts import Run
+    from pipeline.config import Config
+    class Here(Run):
+        folder = Path(sys.argv[1])
+    extract.work(Here(Config(run="r", language="or", extract={"workers": 2}), ""), Here.folder / "out")
 """
 
 
 @pytest.mark.parametrize(("how", "to_group"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGKILL, False)])
 def test_no_worker_outlives_an_interrupt(tmp_path: Path, how: signal.Signals, to_group: bool) -> None:
-    template = page(1, "'''ଓଡ଼ିଶା''' [[a|b]] {{c|d}} ଏକ ରାଜ୍ୟ । " * 500)
-    (tmp_path / "d.xml").write_bytes(xml(*[template] * 800))
+    template = page(1, "'''ଓଡ଼ିଶା''' [[a|b]] {{c|d}} ଏକ ରାଜ୍ୟ । " * 100)
+    (tmp_path / "d.xml").write_bytes(xml(*[template] * 4000))
     sources(tmp_path, {"name": "dump", "kind": "dump", "path": str(tmp_path / "d.xml")})
     (tmp_path / "stage.py").write_text(textwrap.dedent(STAGE))
     root = str(Path(__file__).parents[1])
     process = subprocess.Popen(
         [sys.executable, tmp_path / "stage.py", str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": f"{root}:{root}/tests"},
+        env={**os.environ, "PYTHONPATH": root},
         start_new_session=True,
         stderr=subprocess.DEVNULL,
     )

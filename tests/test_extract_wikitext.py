@@ -27,6 +27,7 @@ def plain(source: str, title: str = "Title") -> str:
         ("ଏକ [http://x.org ସାଇଟ୍] ଓ [http://x.org] ଓ http://x.org/a?b=c ।", "ଏକ ସାଇଟ୍ ଓ ଓ ।"),
         ("a [[ଫାଇଲ:x.jpg|thumb|[[b]] ''c'' [[d|e]]]] f [[Image:y.png]] [[Datei:z.svg|10px]]", "a f"),
         ("a [[fr:Titre]] [[ଶ୍ରେଣୀ:କ|ଖ]] [[Category:X]] b", "a b"),
+        ("a {{{{b}}|c}} d {{{e|{{f}}}}} g", "a d g"),
         ("a {{b|{{c|{{d}}}}}} e {{#if: {{{x|}}} | [[y]] }} f", "a e f"),
         ("a<ref name=x>b [[c]]</ref><ref name=x /> d<!-- e\n\nf --> g", "a d g"),
         ("{| class=x\n|-\n| a\n{|\n| b\n|}\n| c\n|}\nd", "d"),
@@ -105,7 +106,7 @@ N = 20_000
 HOSTILE = {
     "nested templates": "{{a|" * N + "}}" * N,
     "open templates": "{{a\n|b=" * N,
-    "nested links": "[[a|" * N + "]]" * N,
+    "nested links": "[[a#b|" * N + "]]" * N,
     "open links": "[[a|" * N,
     "open files": "[[File:a|\n" * N,
     "open external links": "[http://a " * N,

@@ -94,7 +94,7 @@ def results() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     ]
     test = [{"id": f"t{i}", "text": f"{SENTENCES[i % 2]} {i}", "label": CLASSES[i % 6]} for i in range(48)]
     dropped = [
-        {"id": f"d{i}", "title": "ତାଲିକା", "text": SENTENCES[i % 2] * 3, "source": "dump", "reason": reason}
+        {"id": f"d{i}", "title": "ତାଲିକା", "text": SENTENCES[i % 2] * 3, "reason": reason, "unit": "document"}
         for i in range(4)
         for reason in ("short", "duplicate", "wrong_script")
     ]
@@ -141,9 +141,9 @@ def results() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
         ),
         "filter": (
             {
-                "documents": 104,
-                "kept": {"documents": 91, "train": 86, "valid": 5},
-                "dropped": {"documents": {"short": 5, "duplicate": 4, "wrong_script": 4}},
+                "read": {"documents": 104, "words": 9_000, "bytes": 150_000},
+                "dropped": {"documents": {"short": 5, "duplicate": 4, "wrong_script": 4}, "paragraphs": {"stub": 7}},
+                "kept": {"train": {"documents": 86, "words": 8_000}, "valid": {"documents": 5, "words": 500}},
             },
             {"train.jsonl": documents, "valid.jsonl": documents, "dropped.jsonl": dropped},
         ),
@@ -238,7 +238,8 @@ def test_the_page_tells_what_the_files_hold(run: Run) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     for said in (
         "82.0 %", "72.0 % to 90.0 %", "77.0 %", "+5.0 points", "−3.1 to +12.0 points", "neutral transfer", "macro F1",
-        "Of 130 pages", "104 were articles", "91 of these (87.5 %) were kept", "other namespaces −8", "wrong script",
+        "Of 130 pages", "104 were articles", "Kept were 91 with 8,500 words (94.4 %)", "taken out: 7 stub",
+            "other namespaces −8", "wrong script",
         "on held-out text", "26 of the 26 tensors", f"{right} of 48 right", "Odia ଓଡ଼ିଆ", "12.5 s", "600 MB",
         "make report RUN=trial.yaml",
     ):  # fmt: skip
@@ -260,7 +261,10 @@ def test_text_of_the_data_stays_text(run: Run) -> None:
     for row in rows:
         row["label"] = "<script>alert(1)</script>"
     write_lines(run.input("score/predictions.jsonl"), rows)
-    write_lines(run.input("filter/dropped.jsonl"), [{"title": "<img src=x>", "text": "a & <b", "reason": "<i>"}])
+    write_lines(
+        run.input("filter/dropped.jsonl"),
+        [{"title": "<img src=x>", "text": "a & <b", "reason": "<i>", "unit": "paragraph"}],
+    )
     page = render(gather.everything(run))
     assert Links(page).scripts == 0
     assert "<img" not in page

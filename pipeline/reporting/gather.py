@@ -115,34 +115,34 @@ def score_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def funnel(extract: dict[str, Any], filtered: dict[str, Any]) -> dict[str, Any] | None:
-    """From the pages and documents of all sources down to those kept, one bar a reason."""
-    if not filtered.get("documents"):
+    """From the pages and documents of all sources down to those kept, one bar a reason; and what went of the rest."""
+    if not filtered.get("read"):
         return None
-    documents, dropped = filtered["documents"], filtered.get("dropped", {}).get("documents", {})
+    read, kept, dropped = filtered["read"], filtered["kept"], filtered["dropped"]
     unused: Counter[str] = Counter()
     for source in extract.values():
         unused.update({reason: n for reason, n in source.items() if n and reason not in NOT_REASONS})
-    total = documents + unused.total()
-    kept = filtered.get("kept", {})
+    total = read["documents"] + unused.total()
+    kept_documents = sum(split["documents"] for split in kept.values())
     return {
         "total": total,
         "unused": charts.waterfall(total, total, unused),
-        "documents": documents,
-        "documents_width": charts.percent_of(documents, 0, total),
-        "dropped": charts.waterfall(total, documents, {reason: n for reason, n in dropped.items() if n}),
-        "kept": kept.get("documents", 0),
-        "kept_width": charts.percent_of(kept.get("documents", 0), 0, total),
-        "train": kept.get("train"),
-        "valid": kept.get("valid"),
-        "words": sum(source.get("words", 0) for source in extract.values()),
+        "read": read,
+        "read_width": charts.percent_of(read["documents"], 0, total),
+        "dropped": charts.waterfall(total, read["documents"], dropped.get("documents", {})),
+        "paragraphs": dropped.get("paragraphs", {}),
+        "kept": kept,
+        "kept_documents": kept_documents,
+        "kept_words": sum(split["words"] for split in kept.values()),
+        "kept_width": charts.percent_of(min(kept_documents, total), 0, total),
     }
 
 
-def dropped_samples(path: Path) -> dict[str, list[Document]]:
-    """The first few dropped documents of each reason, shortened."""
-    samples: dict[str, list[Document]] = {}
+def dropped_samples(path: Path) -> dict[tuple[str, str], list[Document]]:
+    """The first few dropped documents and paragraphs of each reason, shortened."""
+    samples: dict[tuple[str, str], list[Document]] = {}
     for document in _lines(path):
-        of_reason = samples.setdefault(str(document.get("reason", "?")), [])
+        of_reason = samples.setdefault((f"{document['unit']}s", document["reason"]), [])
         if len(of_reason) < SAMPLES_PER_REASON:
             of_reason.append({**document, "text": shortened(str(document.get("text", "")))})
     return dict(sorted(samples.items()))

@@ -25,7 +25,7 @@ def spreading(workers: int, preload: str) -> Iterator[Spread]:
     """A lazy ordered ``map`` over ``workers`` processes, which import ``preload`` first; 1 is plain ``map``.
 
     Arguments are drawn only as results are taken, so that memory does not depend on how many there are. However
-    the block is left, the processes end at once; they also end when this process is killed.
+    the block is left, the processes end with the tasks they have in hand; they also end when this process is killed.
     """
     if workers == 1:
         yield map
@@ -45,11 +45,9 @@ def spreading(workers: int, preload: str) -> Iterator[Spread]:
 
     try:
         yield spread
-    except BaseException:
-        for process in list(pool._processes.values()):
-            process.terminate()
-        raise
     finally:
+        # Workers end after the task in hand. To terminate them in the middle of sending a result would leave the
+        # pool waiting for the rest of it for ever.
         pool.shutdown(cancel_futures=True)
 
 

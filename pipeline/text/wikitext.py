@@ -233,7 +233,7 @@ _EXTERNAL = re.compile(r"\[(?=(?:[a-z]+:)?//|mailto:)(?![^\[\]\n]*\])", re.I)
 
 
 def _balanced(text: str, site: Site) -> str:
-    """``text`` with every ``[[`` closed and none nested over three deep, so that the parser's time is linear."""
+    """``text`` without brackets that have no partner, which would cost the parser quadratic time."""
 
     def unclosed(begin: int) -> tuple[int, int]:
         """The brackets alone go, but for a file: there the rest of the line is its caption."""
@@ -247,9 +247,7 @@ def _balanced(text: str, site: Site) -> str:
         if bracket[0] == "[[":
             open_.append(bracket.start())
         elif bracket[0] == "]]" and open_:
-            begin = open_.pop()
-            if len(open_) >= 3:
-                drop += (begin, begin + 2), bracket.span()
+            open_.pop()
         elif bracket[0] == "]]":
             drop.append(bracket.span())
         else:  # no link goes over the end of a paragraph
