@@ -15,7 +15,7 @@ PY     := $(VENV)/bin/python
 STAGES := fetch extract filter tokenizer encode pretrain finetune score report
 CODE   := pipeline tests corpora benchmarks
 
-.PHONY: help setup demo test test-slow lint clean $(STAGES)
+.PHONY: help setup demo test test-slow lint bench-text clean $(STAGES)
 
 help: ## list what there is to make
 	@echo "make STAGE RUN=configs/or.yaml   or   make STAGE WIKI=or     brings a stage up to date, with all that it needs:"
@@ -48,6 +48,9 @@ lint: | $(VENV)/installed ## check style and types
 	@$(VENV)/bin/ruff format --check $(CODE)
 	$(VENV)/bin/ruff check $(CODE)
 	$(VENV)/bin/mypy
+
+bench-text: | $(VENV)/installed ## measure extraction, filtering and tokenizers on AKSHARA_DATA into docs/benchmarks.md
+	@$(PY) -m benchmarks.write_tables text
 
 clean: ## delete runs/ (results); downloads in corpora/ and .venv stay
 	rm -rf runs
