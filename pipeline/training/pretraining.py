@@ -14,13 +14,14 @@ from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel
 
 from pipeline.config import Pretrain
+from pipeline.model.attention import suit_attention
 from pipeline.program import progress
 from pipeline.training import checkpoint
 from pipeline.training.compilation import can_compile, compile_layers
 from pipeline.training.journal import Journal
 from pipeline.training.loop import adamw, fit, warmup_stable_decay
 from pipeline.training.masked import MaskedBlocks, masked_tokens, summed_loss, training_steps, validation_nats
-from pipeline.training.precision import faster_precision
+from pipeline.training.precision import settle_precision
 from pipeline.training.stopping import StopRequest
 
 MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}  # what `micro_batch_blocks: auto` holds at once
@@ -57,9 +58,7 @@ class Session:
         """The model at step 0, the same as the launcher shares it out, and its optimizer."""
         torch.manual_seed(self.settings.seed)
         model = self.new_model()
-        if self.accelerator.device.type == "cpu":
-            # The backward pass of scaled_dot_product_attention is slow on a CPU; plain products are not.
-            model.set_attn_implementation("eager")
+        suit_attention(model, self.accelerator.device)
         if compiled:
             compile_layers(model)
         wrapped, optimizer = self.accelerator.prepare(
@@ -101,7 +100,7 @@ class Session:
 def make_plan(session: Session) -> Plan:
     """Settle precision, compilation and the number of steps, trying some steps where that takes a measurement."""
     settings, begun = session.settings, time.monotonic()
-    precision = faster_precision(session.accelerator.device) if settings.precision == "auto" else settings.precision
+    precision = settle_precision(settings.precision, session.accelerator.device)
     wanted = settings.compile == "always" or (settings.compile == "auto" and can_compile())
     if settings.max_minutes:
         seconds = settings.max_minutes * 60

@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 
 from pipeline.config import Finetune
+from pipeline.model.attention import suit_attention
 from pipeline.program import progress
 from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
+from pipeline.training.precision import settle_precision
 from pipeline.transfer.documents import IGNORED, Ids, by_length, collate, encode, epoch_batches
 
-MICRO_BATCH = 8  # documents at once in a process; a global batch is cut alike on any number of processes
+MICRO_BATCH = 16  # documents at once in a process; a global batch is cut alike on any number of processes
 READING_BATCH = 32
 
 
@@ -34,6 +36,8 @@ def train(
     All epochs are run and the last weights kept: the rate has come down to zero, and some 100 dev documents choose
     between epochs by chance more than by merit (arXiv 2006.04884 trains long and keeps the last, too).
     """
+    suit_attention(model, accelerator.device)
+    precision = settle_precision(settings.precision, accelerator.device)
     prepared = accelerator.prepare(model)
     lengths = [len(tokens) for tokens in data.ids]
     batches = [
@@ -78,6 +82,7 @@ def train(
         summed_loss=_summed_loss,
         rate=lambda step: warmup_stable_decay(step, len(batches), settings.warmup_share, settings.decay_share),
         after_step=after_step,
+        precision=precision,
     )
     accelerator.free_memory()
     return rows
