@@ -39,7 +39,7 @@ demo: | $(VENV)/installed ## run the whole line on the demo corpus, in minutes
 	$(PY) -m pipeline.demo configs/demo.yaml $(SET)
 
 test: | $(VENV)/installed ## run the tests (under 10 minutes on 2 cores)
-	@$(PY) -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 
 test-slow: | $(VENV)/installed ## run the tests that take minutes
 	@$(PY) -m pytest -m slow
