@@ -69,3 +69,9 @@ def test_a_task_hands_sigterm_on_waits_for_its_command_and_says_75(tmp_path: Pat
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 75
     assert (tmp_path / "saved").exists()
+
+
+def test_every_sbatch_command_of_the_pages_and_scripts_names_a_batch_script() -> None:
+    texts = [path.read_text("utf-8") for path in [ROOT / "docs/cluster.md", *BATCH]]
+    named_scripts = re.findall(r"^#? *sbatch .*?(\S+\.sbatch)", "\n".join(texts), re.MULTILINE)
+    assert {ROOT / name for name in named_scripts} == set(BATCH)

@@ -71,6 +71,8 @@ EOF
 }
 
 stop_slurm() {
+  scancel --me --full || true
+  for _ in {1..40}; do [[ $(squeue --noheader) ]] && sleep 1; done
   scontrol shutdown || true
   sleep 2
   [[ ! -e $tmp/munge/pid ]] || kill "$(cat "$tmp/munge/pid")"
@@ -85,25 +87,32 @@ submit() {
   sbatch --parsable --chdir="$tmp/$1" --time=30 "$tmp/$1/cluster/many_nodes.sbatch" "${settings[@]}"
 }
 
-field() { # JOB NAME: one field of what SLURM knows of a job
-  scontrol show job "$1" | grep -oP "\b$2=\K\S+"
+# what SLURM knows of the job: its JobState, its Restarts
+field() {
+  scontrol show job "$job" | grep -oP "\b$1=\K\S+"
 }
 
-until_step() { # FOLDER STEP: wait for a checkpoint of that step or a later one
+alive() {
+  [[ ! $(field JobState) =~ FAILED|TIMEOUT|CANCELLED|NODE_FAIL ]] || fail "job $job has failed: $(cat "$tmp"/*/*-"$job".log)"
+}
+
+newest_checkpoint() { # FOLDER
+  (cd "$tmp/$1/runs/demo/pretrain.part/checkpoints" 2>/dev/null && compgen -G 'step-*[0-9]' | sort | tail -n 1) || true
+}
+
+until_step() { # FOLDER NUMBER: wait for the checkpoint of that step or a later one
   local newest=
-  until [[ $newest > $(printf 'step-%08d' $(($2 - 1))) ]]; do
-    sleep 0.1
-    newest=$(find "$tmp/$1" -path '*/pretrain.part/checkpoints/step-*[0-9]' -prune -printf '%f\n' 2>/dev/null | sort | tail -n 1)
+  until [[ $newest > $(printf 'step-%08d' "$(($2 - 1))") ]]; do
+    alive
+    sleep 0.2
+    newest=$(newest_checkpoint "$1")
   done
-  say "a checkpoint: $newest"
+  say "newest checkpoint: $newest"
 }
 
-until_state() { # JOB STATE
-  until [[ $(field "$1" JobState) == "$2" ]]; do
-    if [[ $(field "$1" JobState) =~ FAILED|TIMEOUT|CANCELLED|NODE_FAIL ]]; then
-      cat "$tmp"/*/*-"$1".log
-      fail "job $1 has failed"
-    fi
+until_field() { # NAME VALUE
+  until [[ $(field "$1") == "$2" ]]; do
+    alive
     sleep 0.2
   done
 }
@@ -115,20 +124,20 @@ sinfo
 
 job=$(submit left-alone)
 say "job $job: left alone"
-until_state "$job" COMPLETED
+until_field JobState COMPLETED
 
 job=$(submit interrupted)
 say "job $job: to be interrupted"
 until_step interrupted 30
 say "scancel --signal=TERM $job"
 scancel --signal=TERM "$job"
-until [[ $(field "$job" Restarts) == 1 ]]; do sleep 0.2; done
-say "restarts: 1, state: $(field "$job" JobState)"
+until_field Restarts 1
+say "restarts: 1, state: $(field JobState)"
 until_step interrupted 70
 say "scontrol requeue $job"
 scontrol requeue "$job"
-until_state "$job" COMPLETED
-say "restarts: $(field "$job" Restarts), state: COMPLETED; its log:"
+until_field JobState COMPLETED
+say "restarts: $(field Restarts), state: COMPLETED; its log:"
 cat "$tmp/interrupted/akshara-pretrain-$job.log"
 
 (cd "$tmp" && sha256sum ./*/runs/demo/pretrain/model.safetensors)
