@@ -44,10 +44,11 @@ test: | $(VENV)/installed ## run the tests (under 10 minutes on 2 cores)
 test-slow: | $(VENV)/installed ## run the tests that take minutes
 	@$(PY) -m pytest -m slow
 
-lint: | $(VENV)/installed ## check style and types
+lint: | $(VENV)/installed ## check style, types and shell scripts
 	@$(VENV)/bin/ruff format --check $(CODE)
 	$(VENV)/bin/ruff check $(CODE)
 	$(VENV)/bin/mypy
+	$(VENV)/bin/shellcheck -x .ci/run cluster/*.sbatch cluster/*.sh cluster/test/*.sh
 
 bench-text: | $(VENV)/installed ## measure extraction, filtering and tokenizers on AKSHARA_DATA into docs/benchmarks.md
 	@$(PY) -m benchmarks.write_tables text

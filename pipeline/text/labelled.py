@@ -165,7 +165,6 @@ def _parquet(path: Path) -> Table:
 
 def _dataset(name: str, role: str) -> Table:
     """A split of a folder that `datasets` saved or can load, or of a set that it downloads."""
-    import httpx
     from datasets import Dataset, load_dataset, load_from_disk
     from datasets.exceptions import DatasetsError
 
@@ -178,7 +177,7 @@ def _dataset(name: str, role: str) -> Table:
             found = load_from_disk(str(folder))
         else:
             found = load_dataset(str(folder), match["config"])
-    except (OSError, ValueError, DatasetsError, httpx.HTTPError) as error:
+    except (OSError, ValueError, DatasetsError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
             f"the dataset {name} cannot be loaded ({reason}): check its name and the network, "

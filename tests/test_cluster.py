@@ -1,0 +1,77 @@
+"""What starts training on other machines: the launcher's configurations and the SLURM scripts."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from conftest import ROOT
+
+HARDWARE = sorted((ROOT / "configs/hardware").glob("*.yaml"))
+BATCH = sorted((ROOT / "cluster").glob("*.sbatch"))
+SHELL = [*BATCH, *sorted((ROOT / "cluster").rglob("*.sh"))]
+TASK = str(ROOT / "cluster/task.sh")
+
+
+def named(path: Path) -> str:
+    return path.name
+
+
+@pytest.mark.parametrize("path", HARDWARE, ids=named)
+def test_accelerate_accepts_the_hardware_file(path: Path) -> None:
+    loaded = load_config_from_file(str(path))
+    assert isinstance(loaded, ClusterConfig)
+    assert loaded.num_processes % loaded.num_machines == 0
+    arguments = launch_command_parser().parse_args([f"--config_file={path}", "-m", "pipeline.pretrain"])
+    launch, *_ = _validate_launch_command(arguments)
+    assert launch.multi_gpu == (loaded.num_processes > 1), "several processes start only as MULTI_GPU"
+    assert launch.mixed_precision == "no", "the stages choose their precision themselves"
+
+
+@pytest.mark.parametrize("path", SHELL, ids=named)
+def test_shell_is_well_formed(path: Path) -> None:
+    subprocess.run(["bash", "-n", path], check=True)
+    if checker := shutil.which("shellcheck", path=str(Path(sys.executable).parent)) or shutil.which("shellcheck"):
+        found = subprocess.run([checker, "-x", path], cwd=ROOT, capture_output=True, text=True)
+        assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.parametrize("path", BATCH, ids=named)
+def test_batch_scripts_stop_at_errors_and_come_back_after_preemption(path: Path) -> None:
+    text = path.read_text("utf-8")
+    options = set(re.findall(r"^#SBATCH (.*)", text, re.MULTILINE))
+    assert {"--requeue", "--signal=TERM@120", "--open-mode=append", "--output=%x-%j.log"} <= options
+    body = text[text.rindex("#SBATCH") :].splitlines()[1:]
+    assert body[0] == "set -euo pipefail"
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_task_ends_with_the_code_of_its_command_and_leaves_no_scratch(code: int, tmp_path: Path) -> None:
+    command = [TASK, "bash", "-c", f'touch "$TMPDIR/used"; exit {code}']
+    environment = {"PATH": "/usr/bin:/bin", "SLURM_TMPDIR": str(tmp_path)}
+    assert subprocess.run(command, env=environment).returncode == code
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_hands_sigterm_on_waits_for_its_command_and_says_75(tmp_path: Path) -> None:
+    saves = (
+        f"trap 'sleep 0.5; touch {tmp_path}/saved; exit 1' TERM; touch {tmp_path}/ready; while :; do sleep 0.1; done"
+    )
+    with subprocess.Popen([TASK, "bash", "-c", saves]) as process:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 75
+    assert (tmp_path / "saved").exists()
+
+
+def test_every_sbatch_command_of_the_pages_and_scripts_names_a_batch_script() -> None:
+    texts = [path.read_text("utf-8") for path in [ROOT / "docs/cluster.md", *BATCH]]
+    named_scripts = re.findall(r"^#? *sbatch .*?(\S+\.sbatch)", "\n".join(texts), re.MULTILINE)
+    assert {ROOT / name for name in named_scripts} == set(BATCH)
