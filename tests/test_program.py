@@ -1,6 +1,7 @@
 """Stages as people run them: what runs again, what does not, and how they fail."""
 
 import json
+import random
 import shutil
 import signal
 import subprocess
@@ -11,13 +12,20 @@ from typing import Any
 import pytest
 from conftest import Program
 
-WORDS = "ଆମ ଗାଁ ପାଖରେ ଗୋଟିଏ ନଦୀ ବହେ ଓ ଲୋକେ ସେଠାରେ ମାଛ ଧରନ୍ତି"
+LETTERS, VOWELS = "କଖଗଘଚଛଜଝଟଠଡଢଣତଥଦଧନପଫବଭମଯରଲଶଷସହ", ["", "ା", "ି", "ୀ", "ୁ", "େ", "ୋ"]
+
+
+def documents(count: int) -> str:
+    """That many lines of words that chance has made, alike in nothing."""
+    chance = random.Random(0)
+    words = ["".join(chance.choice(LETTERS) + chance.choice(VOWELS) for _ in range(3)) for _ in range(2000)]
+    return "".join(f"{' '.join(chance.choices(words, k=12))}।\n" for _ in range(count))
 
 
 @pytest.fixture
 def text_run(tmp_path: Path) -> Path:
     """A configuration whose corpus is one text file of 200 documents."""
-    (tmp_path / "corpus.txt").write_text("".join(f"{WORDS} ଦିନ {n} କଥା {n * 7}\n" for n in range(200)), "utf-8")
+    (tmp_path / "corpus.txt").write_text(documents(200), "utf-8")
     settings = {"run": "small", "language": "or", "corpus": {"dump": None, "extra": [{"path": "corpus.txt"}]}}
     (tmp_path / "small.yaml").write_text(json.dumps({**settings, "labelled": None}), "utf-8")
     return tmp_path
@@ -44,7 +52,7 @@ def test_only_what_is_out_of_date_runs_again(text_run: Path, program: Program) -
     (text_run / "corpus.txt").touch()
     assert _ran(program("pipeline", "filter", "small.yaml")) == [], "never by time"
     with (text_run / "corpus.txt").open("a", encoding="utf-8") as file:
-        file.write(f"{WORDS} ନୂଆ\n")
+        file.write(documents(201).splitlines()[-1] + "\n")
     changed = program("pipeline", "filter", "small.yaml")
     assert _ran(changed) == ["fetch", "extract", "filter"]
     assert "corpus.txt changed" in changed.stderr
@@ -75,8 +83,7 @@ def test_the_manifest_tells_what_made_the_result(text_run: Path, program: Progra
 def test_an_interrupted_stage_leaves_the_older_result_alone(text_run: Path, program: Program) -> None:
     _ran(program("pipeline", "filter", "small.yaml"))
     before = _manifest(text_run, "filter")
-    lines = f"{WORDS} ଦିନ %d\n"
-    (text_run / "corpus.txt").write_text("".join(lines % n for n in range(400_000)), "utf-8")
+    (text_run / "corpus.txt").write_text(documents(60_000), "utf-8")
     _ran(program("pipeline", "extract", "small.yaml"))
 
     def interrupt(process: subprocess.Popen[str]) -> None:
@@ -102,8 +109,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(text_run: Path,
     if not mounted:
         pytest.skip("no right to mount a small file system here")
     try:
-        lines = "".join(f"{WORDS} ଦିନ {n}\n" for n in range(5000))
-        (text_run / "corpus.txt").write_text(lines, "utf-8")
+        (text_run / "corpus.txt").write_text(documents(5000), "utf-8")
         _ran(program("fetch", "small.yaml"))
         done = program("extract", "small.yaml")
         assert done.returncode == 2
