@@ -134,6 +134,20 @@ def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
         code = 2
     else:
         code = 0
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End the process; one among several ends at once.
+
+    DistributedDataParallel keeps threads of gloo alive that now and then abort an interpreter which shuts down around
+    them, and a launcher takes that for a failure of work that is done.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

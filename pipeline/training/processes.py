@@ -1,7 +1,5 @@
 """Where to compute, and with whom."""
 
-import atexit
-
 import torch
 from accelerate import Accelerator
 
@@ -11,7 +9,4 @@ def processes() -> Accelerator:
 
     Accelerate has to be told about the CPU: else several processes without a GPU would not find each other.
     """
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    # However the process ends: threads of gloo that outlive the interpreter abort it, with the work done.
-    atexit.register(accelerator.state.destroy_process_group)
-    return accelerator
+    return Accelerator(cpu=not torch.accelerator.is_available())
