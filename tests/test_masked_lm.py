@@ -1,6 +1,7 @@
 """Model families, their sizes, and the head that runs on hidden tokens alone."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from pipeline.config import Model
 from pipeline.errors import UsageError
 from pipeline.model.masked_lm import head_only_at, masked_lm
 from pipeline.training.masked import MaskedBlocks, summed_loss
+from pipeline.training.masked_loss import linear_cross_entropy
 
 
 @pytest.fixture
@@ -82,3 +84,30 @@ def test_a_block_is_masked_alike_whatever_batch_it_comes_in() -> None:
     part = data.batch(np.arange(4, 6), np.arange(4, 6), rate=0.3, seed=1, step=7)["input_ids"]
     assert torch.equal(everything[4:6], part)
     assert not torch.equal(everything, data.batch(np.arange(8), np.arange(8), rate=0.3, seed=1, step=8)["input_ids"])
+
+
+@pytest.mark.parametrize(("precision", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_the_loss_and_its_gradients_are_those_of_cross_entropy_over_logits(
+    precision: torch.dtype, close: float
+) -> None:
+    torch.manual_seed(0)
+    values = [torch.randn(40, 16), torch.randn(100, 16) / 4, torch.randn(100) / 4]
+    targets = torch.randint(0, 100, (40,))
+
+    def gradients(loss: Any) -> list[torch.Tensor]:
+        leaves = [value.clone().requires_grad_() for value in values]
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            total = loss(*leaves)
+        (total / 40).backward()
+        return [total.detach() / 40, *(leaf.grad for leaf in leaves)]
+
+    def plain(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return torch.nn.functional.cross_entropy(hidden @ weight.t() + bias, targets, reduction="sum")
+
+    def fused(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return linear_cross_entropy(hidden, weight, bias, targets)
+
+    for one, other in zip(gradients(fused), gradients(plain), strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() <= close * other.norm()

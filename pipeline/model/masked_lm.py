@@ -81,3 +81,17 @@ def head_only_at(model: PreTrainedModel, positions: torch.Tensor) -> Iterator[No
         yield
     finally:
         handle.remove()
+
+
+@contextlib.contextmanager
+def decoder_left_out(model: PreTrainedModel) -> Iterator[torch.nn.Linear]:
+    """Within this context ``model`` puts out what it would give to its decoder, in place of logits.
+
+    The decoder is the last layer, from the model's width to the vocabulary, most often tied to the input embeddings.
+    """
+    decoder: torch.nn.Linear = model.get_output_embeddings()
+    decoder.forward = lambda hidden: hidden  # type: ignore[method-assign, assignment]
+    try:
+        yield decoder
+    finally:
+        del decoder.forward

@@ -14,9 +14,10 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
-from pipeline.model.masked_lm import head_only_at
+from pipeline.model.masked_lm import decoder_left_out, head_only_at
 from pipeline.text.encoded import epoch_order
 from pipeline.training.loop import Batch, to_device
+from pipeline.training.masked_loss import linear_cross_entropy
 from pipeline.training.precision import autocast
 
 VALID_SEED, VALID_RATE = 1234, 0.15  # the same tokens are hidden at every evaluation of every run
@@ -95,9 +96,9 @@ def masked_tokens(batch: Batch) -> int:
 def summed_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Cross-entropy in nats, float32, summed over the hidden tokens; the head runs on those alone."""
     inner: PreTrainedModel = getattr(model, "module", model)  # without DistributedDataParallel's shell
-    with head_only_at(inner, batch["positions"]):
-        logits = model(input_ids=batch["input_ids"]).logits[0]
-    return torch.nn.functional.cross_entropy(logits.float(), batch["targets"], reduction="sum")
+    with head_only_at(inner, batch["positions"]), decoder_left_out(inner) as decoder:
+        hidden = model(input_ids=batch["input_ids"]).logits[0]
+    return linear_cross_entropy(hidden, decoder.weight, decoder.bias, batch["targets"])
 
 
 @torch.no_grad()

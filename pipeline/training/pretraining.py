@@ -24,9 +24,9 @@ from pipeline.training.masked import MaskedBlocks, masked_tokens, summed_loss, t
 from pipeline.training.precision import settle_precision
 from pipeline.training.stopping import StopRequest
 
-MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}  # what `micro_batch_blocks: auto` holds at once
+MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # what `micro_batch_blocks: auto` holds at once
 WARM_UP_STEPS, MEASURED_STEPS = 2, 5
-COMPILING_PAYS_SECONDS = 240  # it takes some 20 to 40 seconds and saves a fifth of a run
+COMPILING_PAYS_SECONDS = 60  # it takes some 10 to 20 seconds and saves a third of a run
 
 
 class Plan(NamedTuple):
