@@ -130,7 +130,11 @@ class Pretrain(Settings):
 
 
 class Finetune(Settings):
-    strategy: Literal["full"] = "full"
+    strategy: Literal["full", "last_layers", "head_then_all", "gradual", "scratch"] = Field(
+        "full", description="what trains, and when: docs/transfer.md"
+    )
+    layers: int = Field(2, ge=0, description="layers that train with the head, from the top: last_layers")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="of the rate from a layer to the one below it")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where it is measured to be faster"
     )

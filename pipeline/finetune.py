@@ -26,7 +26,6 @@ from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, folds, longest_input, require_vocabulary
 from pipeline.transfer.training import Labelled, train
 
-START = {"full": classifier.pretrained, "scratch": classifier.scratch}
 FOLDS = 5  # of a cross-validation on train, where there is no dev split
 STORY = "training.json"  # in each folder: what it was trained from, and how it went
 
@@ -38,6 +37,18 @@ class Job(NamedTuple):
     seed: int
     folder: str
     fold: int | None = None
+
+
+class Bench(NamedTuple):
+    """What every job of the run works with."""
+
+    accelerator: Accelerator
+    settings: Finetune
+    checkpoint: Path
+    tokenizer: Any
+    labels: list[str]
+    splits: dict[str, Labelled]
+    out: Path
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
@@ -55,14 +66,14 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         splits[split] = Labelled(ids, [labels.index(row["label"]) for row in rows])
     log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cut)
 
-    stories = {}
-    pending = [job for job in jobs(settings, "dev" in splits) if not (out / job.folder).exists()]
-    for job in pending:
-        train_one(job, accelerator, tokenizer, splits, labels, checkpoint, settings, out)
+    bench = Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, out)
+    wanted = jobs(settings, "dev" in splits)
+    for job in wanted:
+        if not (out / job.folder).exists():
+            train_one(job, bench)
     if not accelerator.is_main_process:
         return {}
-    for job in jobs(settings, "dev" in splits):
-        stories[job] = json.loads((out / job.folder / STORY).read_text("utf-8"))
+    stories = {job: json.loads((out / job.folder / STORY).read_text("utf-8")) for job in wanted}
     shipped = best(stories)
     write_jsonl(out / "metrics.jsonl", metrics(stories))
     copy_whole(out / shipped.folder, out / "model")
@@ -108,34 +119,27 @@ def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
     return documents, labels
 
 
-def train_one(
-    job: Job,
-    accelerator: Accelerator,
-    tokenizer: Any,
-    splits: dict[str, Labelled],
-    labels: list[str],
-    checkpoint: Path,
-    settings: Finetune,
-    out: Path,
-) -> None:
+def train_one(job: Job, bench: Bench) -> None:
     """Train the classifier of ``job`` and write its folder, which appears when it is whole."""
-    model, origin = START[job.strategy](checkpoint, labels, job.seed)
-    require_vocabulary(splits["train"].ids, model)
-    data, dev = _parts(splits, job.fold)
-    epochs = train(accelerator, model, tokenizer.pad_token_id, data, dev, settings, job.seed)
+    start = classifier.scratch if job.strategy == "scratch" else classifier.pretrained
+    model, origin = start(bench.checkpoint, bench.labels, job.seed)
+    require_vocabulary(bench.splits["train"].ids, model)
+    data, dev = _parts(bench.splits, job.fold)
+    pad = bench.tokenizer.pad_token_id
+    epochs = train(bench.accelerator, model, pad, data, dev, bench.settings, job.strategy, job.seed)
     last, seconds = epochs[-1], sum(row["seconds"] for row in epochs)
     figures = ", ".join(
         f"{name} {last[name]:.3f}" for name in ("loss_nats", "dev_nats", "dev_accuracy") if name in last
     )
     log.info("finetune: %s, %s: %s; %.1f s", job.strategy, Path(job.folder).name, figures, seconds)
-    if accelerator.is_main_process:
-        part = out / f"{job.folder}.part"
+    if bench.accelerator.is_main_process:
+        part = bench.out / f"{job.folder}.part"
         part.mkdir(parents=True, exist_ok=True)
         if job.fold is None:
             model.save_pretrained(part)
-            tokenizer.save_pretrained(part)
+            bench.tokenizer.save_pretrained(part)
         write_json(part / STORY, {"origin": origin, "epochs": epochs})
-        part.rename(out / job.folder)
+        part.rename(bench.out / job.folder)
 
 
 def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Labelled | None]:
@@ -151,7 +155,7 @@ def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Lab
 
 def best(stories: dict[Job, Any]) -> Job:
     """The seed with the best dev accuracy, then the least dev loss; the first where there is no dev split."""
-    own = [job for job in stories if job.strategy != "scratch" and job.fold is None]
+    own = [job for job in stories if job.folder.startswith("seed-")]
     last = {job: stories[job]["epochs"][-1] for job in own}
     return min(own, key=lambda job: (-last[job].get("dev_accuracy", 0), last[job].get("dev_nats", 0)))
 

@@ -63,6 +63,11 @@ def body(model: PreTrainedModel) -> torch.nn.Module:
     return getattr(model, model.base_model_prefix)  # type: ignore[no-any-return]
 
 
+def layers(model: PreTrainedModel) -> torch.nn.ModuleList:
+    """The repeated layers of the encoder, from the bottom up: the longest list of modules in it."""
+    return max((m for m in body(model).modules() if isinstance(m, torch.nn.ModuleList)), key=len)
+
+
 @contextlib.contextmanager
 def head_only_at(model: PreTrainedModel, positions: torch.Tensor) -> Iterator[None]:
     """Within this context the head of ``model`` sees nothing but ``positions``.

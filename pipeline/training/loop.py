@@ -71,16 +71,20 @@ def _sync_if(accelerator: Accelerator, model: torch.nn.Module, last: bool) -> co
     return contextlib.nullcontext() if last else accelerator.no_sync(model)
 
 
-def adamw(model: torch.nn.Module, rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101) with decay on matrices only; norms and biases are left alone."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    for group in groups:
-        group |= {"lr": rate, "peak_lr": rate}
-    return torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), eps=1e-6, fused=True)
+def adamw(
+    model: torch.nn.Module, rate: float, weight_decay: float, *, factors: dict[str, float] | None = None
+) -> torch.optim.AdamW:
+    """AdamW (arXiv 1711.05101) with decay on matrices only; norms and biases are left alone.
+
+    ``factors`` multiply the rate of parameters by name.
+    """
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor, matrix = (factors or {}).get(name, 1.0), parameter.ndim >= 2
+            group = {"params": [], "weight_decay": weight_decay if matrix else 0.0, "peak_lr": rate * factor}
+            groups.setdefault((factor, matrix), group)["params"].append(parameter)
+    return torch.optim.AdamW(list(groups.values()), lr=rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
 def warmup_stable_decay(step: int, steps: int, warmup_share: float, decay_share: float) -> float:

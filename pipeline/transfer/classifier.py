@@ -43,7 +43,7 @@ def pretrained(checkpoint: Path, labels: list[str], seed: int) -> tuple[Any, Pro
     model = AutoModelForSequenceClassification.from_pretrained(
         checkpoint, config=config, dtype=torch.float32, use_safetensors=True
     )
-    body, tensors, stored = _body(model, config), model.state_dict(), _tensors(checkpoint)
+    body, tensors, stored = body_names(model), model.state_dict(), _tensors(checkpoint)
     equal = {name for name, tensor in tensors.items() if name in stored and same_bits(tensor, stored[name])}
     strangers = sorted(body - equal)  # also what is missing or of another shape, which the library only logs
     if strangers:
@@ -96,13 +96,13 @@ def load(folder: Path) -> tuple[Any, Any]:
     return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _body(model: Any, config: Any) -> set[str]:
+def body_names(model: Any) -> set[str]:
     """Names of the tensors that the classifier's body shares with this architecture's masked language model.
 
     A pooler is under the body's name too, but a masked language model has none: it comes with the head.
     """
     with torch.device("meta"):
-        names = AutoModelForMaskedLM.from_config(config).state_dict().keys()
+        names = AutoModelForMaskedLM.from_config(model.config).state_dict().keys()
     return {name for name in names if name.startswith(f"{model.base_model_prefix}.")}
 
 

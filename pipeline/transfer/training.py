@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.program import progress
 from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
 from pipeline.training.precision import settle_precision
 from pipeline.transfer.documents import IGNORED, Ids, by_length, collate, encode, epoch_batches
+from pipeline.transfer.strategies import Phase, depths, phases, rates
 
 MICRO_BATCH = 16  # documents at once in a process; a global batch is cut alike on any number of processes
 READING_BATCH = 32
@@ -29,7 +31,14 @@ class Labelled(NamedTuple):
 
 
 def train(
-    accelerator: Accelerator, model: Any, pad: int, data: Labelled, dev: Labelled | None, settings: Finetune, seed: int
+    accelerator: Accelerator,
+    model: Any,
+    pad: int,
+    data: Labelled,
+    dev: Labelled | None,
+    settings: Finetune,
+    strategy: str,
+    seed: int,
 ) -> list[dict[str, Any]]:
     """Train ``model`` in place and return a row an epoch: losses in nats a document, accuracy on ``dev``, seconds.
 
@@ -38,7 +47,6 @@ def train(
     """
     suit_attention(model, accelerator.device)
     precision = settle_precision(settings.precision, accelerator.device)
-    prepared = accelerator.prepare(model)
     lengths = [len(tokens) for tokens in data.ids]
     batches = [
         batch
@@ -51,9 +59,9 @@ def train(
     skipped = 0
     clock = time.perf_counter()
 
-    def steps() -> Iterator[tuple[int, list[Batch]]]:
-        for step, batch in enumerate(progress(batches, desc=f"seed {seed}", unit=" steps")):
-            yield step, micro_batches(accelerator, data, batch, pad, (seed, step))
+    def steps(start: int, end: int) -> Iterator[tuple[int, list[Batch]]]:
+        for step in progress(range(start, end), desc=f"seed {seed}", unit=" steps"):
+            yield step, micro_batches(accelerator, data, batches[step], pad, (seed, step))
 
     def after_step(step: int, loss: torch.Tensor, norm: torch.Tensor) -> None:
         nonlocal skipped, clock
@@ -73,19 +81,40 @@ def train(
         row["seconds"], clock = round(now - clock, 2), now
         rows.append(row)
 
-    fit(
-        accelerator,
-        prepared,
-        adamw(model, settings.learning_rate, settings.weight_decay),
-        steps(),
-        items=lambda batch: int((batch["labels"] != IGNORED).sum()),
-        summed_loss=_summed_loss,
-        rate=lambda step: warmup_stable_decay(step, len(batches), settings.warmup_share, settings.decay_share),
-        after_step=after_step,
-        precision=precision,
-    )
-    accelerator.free_memory()
+    depth = depths(model)
+    for phase, start, end in stretches(phases(strategy, settings, 1 + max(depth.values())), len(batches)):
+        factors = rates(phase, settings, depth)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in factors)
+        fit(
+            accelerator,
+            accelerator.prepare(model),
+            adamw(model, settings.learning_rate, settings.weight_decay, factors=factors),
+            steps(start, end),
+            items=lambda batch: int((batch["labels"] != IGNORED).sum()),
+            summed_loss=_summed_loss,
+            rate=partial(_rate, start=start, end=end, settings=settings),
+            after_step=after_step,
+            precision=precision,
+        )
+        accelerator.free_memory()
     return rows
+
+
+def stretches(plan: list[Phase], steps: int) -> Iterator[tuple[Phase, int, int]]:
+    """Each phase that gets a step, with its first step and the one after its last."""
+    start, share = 0, 0.0
+    for phase in plan:
+        share += phase.share
+        end = round(share * steps)
+        if end > start:
+            yield phase, start, end
+        start = end
+
+
+def _rate(step: int, *, start: int, end: int, settings: Finetune) -> float:
+    """Every phase warms up and comes down by itself: what it trains anew has no steps behind it."""
+    return warmup_stable_decay(step - start, end - start, settings.warmup_share, settings.decay_share)
 
 
 def micro_batches(
