@@ -7,11 +7,13 @@ usual defaults, to be fair to a small model.
     python benchmarks/plain_mlm.py TOKENIZER TRAIN.txt VALID.txt --seconds 300
 
 TOKENIZER is a folder for AutoTokenizer; TRAIN and VALID hold one document a line. Prints one line of JSON: tokens_per_s
-(every position counts), valid_nats (15 % masked, seed 1234), parameters, steps, epochs, seconds.
+(every position counts), valid_nats (15 % masked, seed 1234), parameters,
+steps, epochs, seconds, peak_memory_bytes.
 """
 
 import argparse
 import json
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +118,7 @@ def main() -> None:
     result = train(model, blocks, tokenizer, options.seconds, options.batch, options.rate)
     result |= {"valid_nats": round(valid_nats(model, valid[:512], tokenizer), 4)}
     result |= {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    result |= {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     if options.out:
         model.save_pretrained(options.out)
         tokenizer.save_pretrained(options.out)

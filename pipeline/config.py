@@ -108,6 +108,10 @@ class Pretrain(Settings):
         "auto", description="auto: where it pays for itself within the run"
     )
     micro_batch_blocks: int | Literal["auto"] = Field("auto", exclude=True, description="blocks at once in one process")
+    start: Literal["vectors", "random"] = Field("vectors", description="of the embedding table: docs/ablations.md")
+    optimizer: Literal["muon", "adamw"] = Field(
+        "muon", description="for the matrices of the layers; AdamW for the rest"
+    )
     learning_rate: float = Field(1e-3, gt=0, description="peak rate")
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.05, ge=0, le=1, description="share of the steps that the rate rises")

@@ -6,16 +6,19 @@ and `metrics.jsonl`. Runs on one process or under `accelerate launch` on many, a
 
 import json
 import shutil
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.artifacts import Run, read_manifest, write_json
 from pipeline.errors import UsageError
 from pipeline.model.masked_lm import masked_lm
+from pipeline.model.piece_vectors import starting_from_vectors
 from pipeline.program import log, stage_main
 from pipeline.text.encoded import blocks
 from pipeline.training.compilation import keep_compiled_in
@@ -28,21 +31,21 @@ VALID_BLOCKS = 256
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     """Fill ``out``. Under a launcher every process calls this, and rank 0 writes."""
-    settings = run.config.pretrain
+    settings, began = run.config.pretrain, time.monotonic()
     accelerator = processes()
     accelerator.wait_for_everyone()  # rank 0 prepares the folder
     if settings.global_batch_blocks < accelerator.num_processes:
         raise UsageError(f"pretrain.global_batch_blocks: give at least {accelerator.num_processes}, one a process")
     keep_compiled_in(out / "compiled")
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
+    train_blocks = _masked_blocks(run, "train", tokenizer)
+    new_model: Callable[[], PreTrainedModel] = partial(masked_lm, run.config.model, tokenizer, settings.length_tokens)
+    if settings.start == "vectors":
+        new_model = starting_from_vectors(new_model, train_blocks.blocks, train_blocks.special, settings.seed)
     session = Session(
-        settings,
-        accelerator,
-        train=_masked_blocks(run, "train", tokenizer),
-        valid=_masked_blocks(run, "valid", tokenizer),
-        new_model=partial(masked_lm, run.config.model, tokenizer, settings.length_tokens),
+        settings, accelerator, train=train_blocks, valid=_masked_blocks(run, "valid", tokenizer), new_model=new_model
     )
-    plan = _plan(session, out / "plan.json")
+    plan = _plan(session, out / "plan.json", began)
     epochs = plan.steps * settings.global_batch_blocks / len(session.train.blocks)
     how = f"{plan.precision}, {'compiled' if plan.compiled else 'not compiled'}"
     log.info("pretrain: %d steps of %d tokens, %.1f epochs, %s", plan.steps, session.tokens_a_step, epochs, how)
@@ -65,11 +68,11 @@ def _masked_blocks(run: Run, split: str, tokenizer: PreTrainedTokenizerBase) -> 
     )
 
 
-def _plan(session: Session, path: Path) -> Plan:
+def _plan(session: Session, path: Path, began: float) -> Plan:
     """The plan of an interrupted attempt, or a new one, kept for later ones."""
     if path.exists():
         return Plan(**json.loads(path.read_text("utf-8")))
-    plan = make_plan(session)
+    plan = make_plan(session, began)
     if session.accelerator.is_main_process:
         write_json(path, plan._asdict())
     return plan

@@ -80,3 +80,15 @@ def program(tmp_path: Path) -> Program:
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     return run
+
+
+@pytest.fixture
+def tokenizer() -> Any:
+    """A vocabulary of 100: 5 special pieces and 95 words."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(95))]
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    return PreTrainedTokenizerFast(tokenizer_object=inner, **names)

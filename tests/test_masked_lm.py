@@ -15,16 +15,6 @@ from pipeline.training.masked import MaskedBlocks, summed_loss
 from pipeline.training.masked_loss import linear_cross_entropy
 
 
-@pytest.fixture
-def tokenizer() -> PreTrainedTokenizerFast:
-    from tokenizers import Tokenizer, models
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(95))]
-    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    return PreTrainedTokenizerFast(tokenizer_object=inner, **names)
-
-
 def _batch(n: int = 3, length: int = 24) -> dict[str, torch.Tensor]:
     ids = np.random.default_rng(0).integers(5, 100, (n, length)).astype(np.uint16)
     return MaskedBlocks(ids, np.arange(5), 4, 100).batch(np.arange(n), np.arange(n), rate=0.2, seed=0, step=0)

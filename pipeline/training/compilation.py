@@ -4,7 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-import torch
+from transformers import PreTrainedModel
+
+from pipeline.model.masked_lm import layers
 
 
 def can_compile() -> bool:
@@ -17,8 +19,7 @@ def keep_compiled_in(folder: Path) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder.absolute())
 
 
-def compile_layers(model: torch.nn.Module) -> None:
+def compile_layers(model: PreTrainedModel) -> None:
     """Compile each of the repeated layers, in place: compiled once, the code serves them all, in seconds."""
-    stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList) and len(module) > 1]
-    for layer in stacks[0] if stacks else []:
+    for layer in layers(model):
         layer.compile()

@@ -7,7 +7,7 @@ was cut: sums are accumulated and divided by the global count once, so 1 and 16 
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 def fit(
     accelerator: Accelerator,
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     steps: Iterable[tuple[int, list[Batch]]],
     *,
     items: Callable[[Batch], int],
@@ -35,7 +35,7 @@ def fit(
     precision: str = "fp32",
     clip_norm: float = 1.0,
 ) -> None:
-    """Take one optimizer step for each of ``steps``.
+    """Take one step of all ``optimizers`` for each of ``steps``.
 
     ``steps`` yields the step's number and this process's micro-batches, on its device. ``items(batch)`` counts what
     the loss averages over; ``summed_loss(model, batch)`` is the loss summed over them, in nats. ``rate(step)``
@@ -43,7 +43,8 @@ def fit(
     the mean loss of the global batch and the gradient's norm before clipping. A step whose gradient is not finite
     changes nothing; its norm tells.
     """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    parameters = [parameter for group in groups for parameter in group["params"]]
     model.train()
     for step, micro_batches in steps:
         count = torch.tensor(float(sum(items(batch) for batch in micro_batches)), device=accelerator.device)
@@ -59,10 +60,12 @@ def fit(
         total = accelerator.reduce(total, "sum") / count
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
         if torch.isfinite(norm):
-            for group in optimizer.param_groups:
+            for group in groups:
                 group["lr"] = group["peak_lr"] * rate(step)
-            optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.step()
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         after_step(step, total, norm)
 
 
@@ -72,14 +75,17 @@ def _sync_if(accelerator: Accelerator, model: torch.nn.Module, last: bool) -> co
 
 
 def adamw(
-    model: torch.nn.Module, rate: float, weight_decay: float, *, factors: dict[str, float] | None = None
+    named: Iterable[tuple[str, torch.nn.Parameter]],
+    rate: float,
+    weight_decay: float,
+    factors: dict[str, float] | None = None,
 ) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101) with decay on matrices only; norms and biases are left alone.
+    """AdamW (arXiv 1711.05101) for what trains of ``named``; decay on matrices only, not on norms and biases.
 
     ``factors`` multiply the rate of parameters by name.
     """
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in named:
         if parameter.requires_grad:
             factor, matrix = (factors or {}).get(name, 1.0), parameter.ndim >= 2
             group = {"params": [], "weight_decay": weight_decay if matrix else 0.0, "peak_lr": rate * factor}

@@ -21,6 +21,7 @@ from pipeline.training.compilation import can_compile, compile_layers
 from pipeline.training.journal import Journal
 from pipeline.training.loop import adamw, fit, warmup_stable_decay
 from pipeline.training.masked import MaskedBlocks, masked_tokens, summed_loss, training_steps, validation_nats
+from pipeline.training.optimizers import muon_and_adamw
 from pipeline.training.precision import settle_precision
 from pipeline.training.stopping import StopRequest
 
@@ -54,27 +55,30 @@ class Session:
         given, tokens = self.settings.micro_batch_blocks, MICRO_BATCH_TOKENS.get(self.accelerator.device.type, 8192)
         return given if isinstance(given, int) else max(1, tokens // self.settings.length_tokens)
 
-    def start(self, *, compiled: bool) -> tuple[PreTrainedModel, Any, Any]:
-        """The model at step 0, the same as the launcher shares it out, and its optimizer."""
+    def start(self, *, compiled: bool) -> tuple[PreTrainedModel, Any, list[Any]]:
+        """The model at step 0, the same as the launcher shares it out, and its optimizers."""
         torch.manual_seed(self.settings.seed)
         model = self.new_model()
         suit_attention(model, self.accelerator.device)
         if compiled:
             compile_layers(model)
-        wrapped, optimizer = self.accelerator.prepare(
-            model, adamw(model, self.settings.learning_rate, self.settings.weight_decay)
-        )
-        return model, wrapped, optimizer
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        if self.settings.optimizer == "muon":
+            optimizers = muon_and_adamw(model, rate, decay)
+        else:
+            optimizers = [adamw(model.named_parameters(), rate, decay)]
+        wrapped, *optimizers = self.accelerator.prepare(model, *optimizers)
+        return model, wrapped, optimizers
 
     def take_steps(
-        self, wrapped: Any, optimizer: Any, plan: Plan, steps: range, after_step: Callable[..., None]
+        self, wrapped: Any, optimizers: list[Any], plan: Plan, steps: range, after_step: Callable[..., None]
     ) -> None:
         """Take ``steps`` of the run that ``plan`` lays out."""
         s = self.settings
         fit(
             self.accelerator,
             wrapped,
-            optimizer,
+            optimizers,
             training_steps(
                 self.train,
                 self.accelerator,
@@ -97,16 +101,19 @@ class Session:
         )
 
 
-def make_plan(session: Session) -> Plan:
-    """Settle precision, compilation and the number of steps, trying some steps where that takes a measurement."""
-    settings, begun = session.settings, time.monotonic()
+def make_plan(session: Session, began: float) -> Plan:
+    """Settle precision, compilation and the number of steps, trying some steps where that takes a measurement.
+
+    A budget of time counts from ``began`` (time.monotonic).
+    """
+    settings = session.settings
     precision = settle_precision(settings.precision, session.accelerator.device)
     wanted = settings.compile == "always" or (settings.compile == "auto" and can_compile())
     if settings.max_minutes:
         seconds = settings.max_minutes * 60
         compiled = wanted and (settings.compile == "always" or seconds > COMPILING_PAYS_SECONDS)
         step, evaluation = _trial(session, precision, compiled=compiled)
-        left = seconds - (time.monotonic() - begun) - settings.evaluations * evaluation
+        left = seconds - (time.monotonic() - began) - settings.evaluations * evaluation
         steps = max(settings.evaluations, int(left / step))
     else:
         epochs_steps = math.ceil((settings.max_epochs or 0) * len(session.train.blocks) / settings.global_batch_blocks)
@@ -121,10 +128,10 @@ def make_plan(session: Session) -> Plan:
 
 def _trial(session: Session, precision: str, *, compiled: bool) -> tuple[float, float]:
     """Seconds that a step and an evaluation take, from some steps that are then forgotten."""
-    _, wrapped, optimizer = session.start(compiled=compiled)
+    _, wrapped, optimizers = session.start(compiled=compiled)
     trial, at = Plan(1000, precision, compiled), list[float]()
     steps = range(WARM_UP_STEPS + MEASURED_STEPS)
-    session.take_steps(wrapped, optimizer, trial, steps, lambda *_: at.append(time.monotonic()))
+    session.take_steps(wrapped, optimizers, trial, steps, lambda *_: at.append(time.monotonic()))
     step = (at[-1] - at[WARM_UP_STEPS - 1]) / MEASURED_STEPS
     session.valid_nats(wrapped, trial)
     evaluation = time.monotonic() - at[-1]
@@ -139,8 +146,8 @@ def train(session: Session, plan: Plan, out: Path, tokens_per_byte: float) -> tu
     """
     settings, accelerator = session.settings, session.accelerator
     stop = StopRequest()
-    model, wrapped, optimizer = session.start(compiled=plan.compiled)
-    before = checkpoint.load(out / "checkpoints", model, optimizer) or {"step": 0, "seconds": 0.0}
+    model, wrapped, optimizers = session.start(compiled=plan.compiled)
+    before = checkpoint.load(out / "checkpoints", model, optimizers) or {"step": 0, "seconds": 0.0}
     journal = Journal(
         out / "metrics.jsonl" if accelerator.is_main_process else Path(os.devnull),
         first_step=before["step"],
@@ -165,13 +172,13 @@ def train(session: Session, plan: Plan, out: Path, tokens_per_byte: float) -> tu
         stopping = stop.agreed(accelerator)
         if stopping or time.monotonic() - last_saved > settings.checkpoint_minutes * 60:
             if accelerator.is_main_process:
-                checkpoint.save(out / "checkpoints", done, model, optimizer, {"seconds": journal.seconds})
+                checkpoint.save(out / "checkpoints", done, model, optimizers, {"seconds": journal.seconds})
             last_saved = time.monotonic()
         if stopping:
             accelerator.wait_for_everyone()  # a launcher kills the rest once one process has ended
             stop.stop()
 
-    session.take_steps(wrapped, optimizer, plan, range(before["step"], plan.steps), after_step)
+    session.take_steps(wrapped, optimizers, plan, range(before["step"], plan.steps), after_step)
     tokens = plan.steps * session.tokens_a_step
     figures |= {"seconds": round(journal.seconds, 1), "tokens": tokens, "tokens_per_s": round(tokens / journal.seconds)}
     return model, figures | {"skipped_steps": journal.skipped}

@@ -89,7 +89,7 @@ def train(
         fit(
             accelerator,
             accelerator.prepare(model),
-            adamw(model, settings.learning_rate, settings.weight_decay, factors=factors),
+            [adamw(model.named_parameters(), settings.learning_rate, settings.weight_decay, factors)],
             steps(start, end),
             items=lambda batch: int((batch["labels"] != IGNORED).sum()),
             summed_loss=_summed_loss,

@@ -1,0 +1,126 @@
+"""Pretraining beside the plain recipe: tokens a second, loss and memory, alternately on one machine.
+
+    python -m benchmarks.pretrain configs/or-local.yaml --seconds 120 --rounds 3
+    python -m benchmarks.pretrain configs/or-local.yaml --seconds 200 --plain-seconds 1200
+
+The same tokenizer and text, 6 layers × 256, blocks of 128. Our seconds count the start vectors, the trial of the plan
+and compilation; the plain recipe's (benchmarks/plain_mlm.py) count training alone. Both models are measured by the
+plain recipe's own validation. Everything lies under runs/benchmark-pretrain.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from benchmarks.plain_mlm import packed, valid_nats
+
+RUN = Path("runs/benchmark-pretrain")
+LAYERS, WIDTH, FEED_FORWARD, LENGTH = 6, 256, 680, 128
+ROWS = 4096  # tokens in a micro-batch
+
+
+def flops_a_token(vocabulary: int, hidden_share: float) -> float:
+    """Floating-point operations of a training step for each token of a block: 6 for each weight that multiplies it.
+
+    Layers: query, key, value and output, and the gated feed-forward; scores and their use, 12 × length × width a layer;
+    head and decoder at the ``hidden_share`` of tokens that are masked. Norms, softmax and optimizer count for nothing.
+    """
+    layer = 4 * WIDTH**2 + 3 * WIDTH * FEED_FORWARD
+    return 6 * LAYERS * layer + 12 * LAYERS * LENGTH * WIDTH + 6 * hidden_share * (WIDTH**2 + WIDTH * vocabulary)
+
+
+def product_rate(rows: int, inner: int, columns: int) -> float:
+    """Operations a second of a bfloat16 matrix product: the best of 50."""
+    a, b = torch.ones(rows, inner, dtype=torch.bfloat16), torch.ones(inner, columns, dtype=torch.bfloat16)
+    best = float("inf")
+    for _ in range(50):
+        clock = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - clock)
+    return 2 * rows * inner * columns / best
+
+
+def write_texts() -> None:
+    """A document a line, as the plain recipe reads them."""
+    for split in ("train", "valid"):
+        with (RUN / f"{split}.txt").open("w", encoding="utf-8") as out:
+            for line in (RUN / "filter" / f"{split}.jsonl").open(encoding="utf-8"):
+                out.write(" ".join(json.loads(line)["text"].split()) + "\n")
+
+
+def ours(config: str, seconds: float) -> dict[str, Any]:
+    minutes = f"pretrain.max_minutes={seconds / 60}"
+    _run("-m", "pipeline.pretrain", config, f"run={RUN.name}", "model.size=small", minutes, "--force")
+    manifest = json.loads((RUN / "pretrain/manifest.json").read_text("utf-8"))
+    tokenizer = AutoTokenizer.from_pretrained(RUN / "tokenizer")
+    valid = packed(RUN / "valid.txt", tokenizer, LENGTH)[:512]
+    nats = valid_nats(AutoModelForMaskedLM.from_pretrained(RUN / "pretrain"), valid, tokenizer)
+    counts = manifest["counts"]
+    return {
+        "tokens_per_s": counts["tokens_per_s"],
+        "valid_nats": nats,
+        "peak_memory_bytes": manifest["peak_memory_bytes"],
+        "seconds": manifest["seconds"],
+        "tokens": counts["tokens"],
+        "parameters": counts["parameters"],
+    }
+
+
+def plain(seconds: float) -> dict[str, Any]:
+    names = (RUN / name for name in ("tokenizer", "train.txt", "valid.txt"))
+    printed = _run("benchmarks/plain_mlm.py", *map(str, names), "--seconds", str(seconds))
+    figures: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return figures | {"tokens": figures["tokens_per_s"] * figures["seconds"]}
+
+
+def _run(*command: str) -> str:
+    return subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--plain-seconds", type=float, help="default: as many")
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    _run("-m", "pipeline", "encode", options.config, f"run={RUN.name}")
+    write_texts()
+    rows, rates = [], []
+    for _ in range(options.rounds):
+        rates.append((product_rate(ROWS, 1024, 1024), product_rate(ROWS, WIDTH, 2 * FEED_FORWARD)))
+        rows.append((plain(options.plain_seconds or options.seconds), ours(options.config, options.seconds)))
+    print("| | plain | ours | ours / plain |\n|---|---:|---:|---:|")
+    for name, unit in (
+        ("tokens_per_s", 1),
+        ("tokens", 1),
+        ("seconds", 1),
+        ("valid_nats", 1),
+        ("peak_memory_bytes", 2**20),
+        ("parameters", 1),
+    ):
+        theirs, own = (median(row[side][name] / unit for row in rows) for side in (0, 1))
+        shown = name.replace("peak_memory_bytes", "peak_memory_mib")
+        print(f"| {shown} | {theirs:,.4g} | {own:,.4g} | {own / theirs:.3g} |")
+    vocabulary = len(AutoTokenizer.from_pretrained(RUN / "tokenizer"))
+    rate = median(row[1]["tokens_per_s"] for row in rows) * flops_a_token(vocabulary, 0.225)
+    large, small = (median(pair[i] for pair in rates) for i in (0, 1))
+    print(f"\n{options.rounds} rounds, medians. Ours computes {rate / 1e9:,.0f} GFLOP/s of the model, which is")
+    print(
+        f"{rate / large:.0%} of a bfloat16 product ({ROWS}, 1024) × (1024, 1024) here, {large / 1e9:,.0f} GFLOP/s, and"
+    )
+    print(
+        f"{rate / small:.0%} of its own largest, ({ROWS}, {WIDTH}) × ({WIDTH}, {2 * FEED_FORWARD}), {small / 1e9:,.0f}."
+    )
+
+
+if __name__ == "__main__":
+    main()
