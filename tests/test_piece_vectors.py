@@ -42,7 +42,7 @@ def test_a_model_starts_with_vectors_as_large_as_what_they_replace(tokenizer: An
         start().get_input_embeddings().weight
         for start in (new_model, starting_from_vectors(new_model, _two_circles(), SPECIAL, 0))
     )
-    assert torch.equal(random[:5], ours[:5])
+    assert not ours[:5].any(), "special pieces"
     assert torch.equal(random[85:], ours[85:])
     assert not torch.isclose(random[5:85], ours[5:85]).all(1).any()
     assert abs(ours[5:85].std() / random.std() - 1) < 0.05

@@ -57,11 +57,15 @@ def _company(blocks: Ids, vocabulary: int, special: Ids) -> sparse.csr_matrix:
 def starting_from_vectors(
     new_model: Callable[[], PreTrainedModel], blocks: Ids, special: Ids, seed: int
 ) -> Callable[[], PreTrainedModel]:
-    """``new_model`` with ``piece_vectors`` in its embedding table, as large as the random ones that they replace."""
+    """``new_model`` with ``piece_vectors`` in its embedding table, as large as the random ones that they replace.
+
+    Special pieces start at zero, so that a hidden token begins as one that says nothing (docs/ablations.md).
+    """
     vocabulary, width = new_model().get_input_embeddings().weight.shape
     vectors = torch.from_numpy(piece_vectors(blocks, vocabulary, width, special, seed))
     known = vectors.any(1, keepdim=True)
     vectors /= vectors[known.squeeze(1)].std()
+    known[torch.from_numpy(special.astype(np.int64))] = True
 
     def start() -> PreTrainedModel:
         model = new_model()
