@@ -24,7 +24,7 @@ from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.training.processes import processes
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, folds, longest_input, require_vocabulary
-from pipeline.transfer.training import Labelled, train
+from pipeline.transfer.training import Labelled, labelled, train
 
 FOLDS = 5  # of a cross-validation on train, where there is no dev split
 STORY = "training.json"  # in each folder: what it was trained from, and how it went
@@ -63,7 +63,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     splits, cut = {}, {}
     for split, rows in documents.items():
         ids, cut[split] = encode(tokenizer, [row["text"] for row in rows], length)
-        splits[split] = Labelled(ids, [labels.index(row["label"]) for row in rows])
+        splits[split] = labelled(ids, [labels.index(row["label"]) for row in rows], len(labels))
     log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cut)
 
     bench = Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, out)
@@ -147,10 +147,9 @@ def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Lab
     data = splits["train"]
     if fold is None:
         return data, splits.get("dev")
-    held_out = folds(data.labels, FOLDS)[fold]
+    held_out = folds(data.classes(), FOLDS)[fold]
     kept = [i for i in range(len(data.ids)) if i not in set(held_out)]
-    part, dev = (Labelled([data.ids[i] for i in some], [data.labels[i] for i in some]) for some in (kept, held_out))
-    return part, dev
+    return data.part(kept), data.part(held_out)
 
 
 def best(stories: dict[Job, Any]) -> Job:

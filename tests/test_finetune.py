@@ -19,8 +19,8 @@ from pipeline.artifacts import Run
 from pipeline.errors import UsageError
 from pipeline.text.documents import read_jsonl, write_jsonl
 from pipeline.transfer import classifier, training
-from pipeline.transfer.documents import IGNORED, encode, epoch_batches, folds, longest_input, require_vocabulary
-from pipeline.transfer.training import Labelled
+from pipeline.transfer.documents import encode, epoch_batches, folds, longest_input, require_vocabulary
+from pipeline.transfer.training import labelled
 
 LABELS = sorted(upstream.WORDS)
 ROOT = Path(__file__).parents[1]
@@ -87,13 +87,13 @@ def test_every_epoch_reads_each_document_once_in_an_order_of_its_own() -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_processes_share_a_batch_out_so_that_each_document_counts_once(number: int) -> None:
-    data = Labelled([[1, i, 2] for i in range(40)], list(range(40)))
+    data = labelled([[1, i, 2] for i in range(40)], list(range(40)), 40)
     seen = []
     for rank in range(number):
         process: Any = SimpleNamespace(process_index=rank, num_processes=number, device=torch.device("cpu"))
         share = training.micro_batches(process, data, list(range(10, 30)), pad=0, where=(0, 0))
         assert share, "a process without a micro-batch would leave the others waiting"
-        seen += [int(label) for batch in share for label in batch["labels"] if label != IGNORED]
+        seen += [int(row.argmax()) for batch in share for row in batch["targets"] if row.any()]
     assert sorted(seen) == list(range(10, 30))
 
 

@@ -12,7 +12,7 @@ from pipeline.config import Finetune
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode
 from pipeline.transfer.strategies import Phase, depths, phases, rates
-from pipeline.transfer.training import Labelled, stretches, train
+from pipeline.transfer.training import labelled, stretches, train
 
 LABELS = sorted(upstream.WORDS)
 SETTINGS = Finetune(epochs=2, batch_documents=12, layers=1)
@@ -48,7 +48,7 @@ def test_a_strategy_trains_its_parts_and_leaves_the_others_as_they_were(
     ids, _ = encode(AutoTokenizer.from_pretrained(tmp_path), [row["text"] for row in rows], 12)
     model, _ = classifier.pretrained(tmp_path, LABELS, 0)
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    data = Labelled(ids, [LABELS.index(row["label"]) for row in rows])
+    data = labelled(ids, [LABELS.index(row["label"]) for row in rows], len(LABELS))
     log = train(Accelerator(cpu=True), model, 0, data, None, SETTINGS, strategy, 0)
     assert [row["epoch"] for row in log] == [1, 2]
     moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}

@@ -10,7 +10,6 @@ from pipeline.errors import UsageError
 from pipeline.training.loop import Batch
 
 Ids = list[list[int]]
-IGNORED = -100  # the label that the loss passes over
 POOL_BATCHES = 8  # batches whose documents are sorted by length together
 
 
@@ -46,16 +45,15 @@ def require_vocabulary(ids: Ids, model: Any) -> None:
         )
 
 
-def collate(ids: Ids, pad: int, labels: Sequence[int] | None = None) -> Batch:
-    """``input_ids`` and ``attention_mask`` (documents × longest of them), int64, and ``labels`` (documents)."""
+def collate(ids: Ids, pad: int) -> Batch:
+    """``input_ids`` and ``attention_mask`` (documents × longest of them), int64."""
     width = max(len(tokens) for tokens in ids)
     input_ids = torch.full((len(ids), width), pad)
     mask = torch.zeros_like(input_ids)
     for row, tokens in enumerate(ids):
         input_ids[row, : len(tokens)] = torch.tensor(tokens)
         mask[row, : len(tokens)] = 1
-    batch = {"input_ids": input_ids, "attention_mask": mask}
-    return batch if labels is None else {**batch, "labels": torch.tensor(labels)}
+    return {"input_ids": input_ids, "attention_mask": mask}
 
 
 def by_length(ids: Ids, size: int) -> list[list[int]]:

@@ -16,7 +16,7 @@ from pipeline.model.attention import suit_attention
 from pipeline.program import progress
 from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
 from pipeline.training.precision import settle_precision
-from pipeline.transfer.documents import IGNORED, Ids, by_length, collate, encode, epoch_batches
+from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches
 from pipeline.transfer.strategies import Phase, depths, phases, rates
 
 MICRO_BATCH = 16  # documents at once in a process; a global batch is cut alike on any number of processes
@@ -24,10 +24,22 @@ READING_BATCH = 32
 
 
 class Labelled(NamedTuple):
-    """Documents as token ids, and the index of the class of each."""
+    """Documents as token ids, and how much of each class every one of them is: (documents, classes), float32."""
 
     ids: Ids
-    labels: list[int]
+    targets: npt.NDArray[np.float32]
+
+    def classes(self) -> list[int]:
+        """The foremost class of each document."""
+        return self.targets.argmax(-1).tolist()
+
+    def part(self, indices: Sequence[int]) -> "Labelled":
+        return Labelled([self.ids[i] for i in indices], self.targets[indices])
+
+
+def labelled(ids: Ids, classes: Sequence[int], count: int) -> Labelled:
+    """Documents that are each of one class out of ``count``."""
+    return Labelled(ids, np.eye(count, dtype=np.float32)[list(classes)])
 
 
 def train(
@@ -73,7 +85,7 @@ def train(
         row["loss_nats"] = round(float(torch.stack(losses).sum()) / len(data.ids), 6)
         losses.clear()
         if dev:
-            row |= evaluation(logits(accelerator, model, dev.ids, pad), dev.labels)
+            row |= evaluation(logits(accelerator, model, dev.ids, pad), dev.classes())
             model.train()
         if skipped:
             row["skipped_steps"] = skipped
@@ -91,7 +103,7 @@ def train(
             accelerator.prepare(model),
             [adamw(model.named_parameters(), settings.learning_rate, settings.weight_decay, factors)],
             steps(start, end),
-            items=lambda batch: int((batch["labels"] != IGNORED).sum()),
+            items=lambda batch: int(batch["targets"].any(-1).sum()),
             summed_loss=_summed_loss,
             rate=partial(_rate, start=start, end=end, settings=settings),
             after_step=after_step,
@@ -129,8 +141,8 @@ def micro_batches(
     mine = range(accelerator.process_index, len(pieces), accelerator.num_processes)
     shares = []
     for piece in mine or [0]:
-        labels = [data.labels[i] if mine else IGNORED for i in pieces[piece]]
-        share = collate([data.ids[i] for i in pieces[piece]], pad, labels)
+        share = collate([data.ids[i] for i in pieces[piece]], pad)
+        share["targets"] = torch.from_numpy(data.targets[pieces[piece]] * bool(mine))
         share["chance"] = torch.tensor([*where, piece])  # seeds its dropout; stays on the CPU
         shares.append({k: v if k == "chance" else v.to(accelerator.device) for k, v in share.items()})
     return shares
@@ -139,7 +151,7 @@ def micro_batches(
 def _summed_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     torch.manual_seed(int(np.random.SeedSequence(batch["chance"].tolist()).generate_state(1)[0]))
     output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-    return F.cross_entropy(output.logits.float(), batch["labels"], ignore_index=IGNORED, reduction="sum")
+    return F.cross_entropy(output.logits.float(), batch["targets"], reduction="sum")
 
 
 def logits(accelerator: Accelerator, model: Any, ids: Ids, pad: int) -> torch.Tensor:
