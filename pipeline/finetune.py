@@ -2,7 +2,8 @@
 
 Reads ``pretrain/``, ``tokenizer/`` and ``fetch/labelled/{train,dev}.jsonl``, never the test documents. Writes
 ``seed-<i>/`` (a classifier a seed), ``scratch/seed-<i>/`` (the same network without transfer), ``model/`` (the one to
-ship) and ``metrics.jsonl`` (a line an epoch). Without a dev split, ``folds/`` holds the figures of a cross-validation.
+ship) and ``metrics.jsonl`` (a line an epoch). The config.json of each classifier holds the temperature of its
+probabilities, fitted on dev. Without a dev split, ``folds/`` holds the figures of a cross-validation.
 """
 
 import json
@@ -10,7 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean
+from statistics import geometric_mean, mean
 from typing import Any, NamedTuple
 
 from accelerate import Accelerator
@@ -19,12 +20,13 @@ from transformers import AutoTokenizer
 from pipeline.artifacts import Run, sha256, write_json
 from pipeline.config import Finetune
 from pipeline.errors import UsageError
+from pipeline.metrics.calibration import temperature
 from pipeline.program import log, stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.training.processes import processes
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, folds, longest_input, require_vocabulary
-from pipeline.transfer.training import Labelled, train
+from pipeline.transfer.training import Labelled, logits, train
 
 FOLDS = 5  # of a cross-validation on train, where there is no dev split
 STORY = "training.json"  # in each folder: what it was trained from, and how it went
@@ -86,16 +88,17 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         "transfer": {"checkpoint_sha256": sha256(checkpoint / "model.safetensors"), **stories[shipped]["origin"]},
         "control": next(story["origin"] for job, story in stories.items() if job.strategy == "scratch"),
         "dev_accuracy": dev_accuracy(stories),
+        "temperature": stories[shipped]["temperature"],
         "shipped": shipped.folder,
     }
 
 
 def jobs(settings: Finetune, has_dev: bool) -> list[Job]:
-    """Everything to train, in order: the strategy's seeds, its folds where there is no dev split, the control."""
+    """Everything to train, in order: the folds where there is no dev split, the strategy's seeds, the control."""
     own = [Job(settings.strategy, seed, f"seed-{seed}") for seed in range(settings.seeds)]
     crossed = [] if has_dev else [Job(settings.strategy, 0, f"folds/fold-{fold}", fold) for fold in range(FOLDS)]
     control = [Job("scratch", seed, f"scratch/seed-{seed}") for seed in range(settings.seeds)]
-    return [*own, *crossed, *control]
+    return [*crossed, *own, *control]  # the folds first: where there is no dev split, they give the seeds' temperature
 
 
 def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
@@ -132,14 +135,23 @@ def train_one(job: Job, bench: Bench) -> None:
         f"{name} {last[name]:.3f}" for name in ("loss_nats", "dev_nats", "dev_accuracy") if name in last
     )
     log.info("finetune: %s, %s: %s; %.1f s", job.strategy, Path(job.folder).name, figures, seconds)
+    unseen, truth = (logits(bench.accelerator, model, dev.ids, pad), dev.labels) if dev else (None, [])
     if bench.accelerator.is_main_process:
+        heat = folds_temperature(bench.out) if unseen is None else temperature(unseen, truth)
+        model.config.calibration_temperature = heat
         part = bench.out / f"{job.folder}.part"
         part.mkdir(parents=True, exist_ok=True)
         if job.fold is None:
             model.save_pretrained(part)
             bench.tokenizer.save_pretrained(part)
-        write_json(part / STORY, {"origin": origin, "epochs": epochs})
+        write_json(part / STORY, {"origin": origin, "temperature": heat, "epochs": epochs})
         part.rename(bench.out / job.folder)
+
+
+def folds_temperature(out: Path) -> float:
+    """The geometric mean of the temperatures of the folds, which were fitted on documents that training left out."""
+    stories = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob(f"folds/fold-*/{STORY}"))]
+    return geometric_mean(story["temperature"] for story in stories)
 
 
 def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Labelled | None]:

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 import torch
 import upstream
+from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from pipeline import finetune
 from pipeline.artifacts import Run
 from pipeline.errors import UsageError
+from pipeline.metrics import calibration
 from pipeline.text.documents import read_jsonl, write_jsonl
 from pipeline.transfer import classifier, training
 from pipeline.transfer.documents import IGNORED, encode, epoch_batches, folds, longest_input, require_vocabulary
@@ -164,6 +167,18 @@ def test_the_manifest_tells_what_was_transferred_and_how_dev_went(done: tuple[Ru
     assert counts["cut"]["train"] > 0
 
 
+def test_every_classifier_holds_the_temperature_that_dev_gives_it(done: tuple[Run, dict[str, Any]]) -> None:
+    run, counts = done
+    dev = list(read_jsonl(run.input("fetch/labelled/dev.jsonl")))
+    for name in ("seed-0", "scratch/seed-1", counts["shipped"]):
+        model, tokenizer = classifier.load(run.input(f"finetune/{name}"))
+        ids, _ = encode(tokenizer, [row["text"] for row in dev], 12)
+        table = training.logits(Accelerator(cpu=True), model, ids, tokenizer.pad_token_id)
+        fitted = calibration.temperature(table.numpy(), [LABELS.index(row["label"]) for row in dev])
+        assert classifier.temperature(model) == pytest.approx(fitted, rel=0.02)
+    assert counts["temperature"] == classifier.temperature(model) != 1
+
+
 def test_an_interrupted_stage_keeps_finished_seeds_and_makes_the_same_others(
     done: tuple[Run, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -210,6 +225,8 @@ def test_without_a_dev_split_train_is_cross_validated(tmp_path: Path, monkeypatc
     assert counts["shipped"] == "seed-0"
     assert [p.name for p in run.input("finetune/folds/fold-4").iterdir()] == ["training.json"]
     rows = [json.loads(line) for line in run.input("finetune/metrics.jsonl").read_text("utf-8").splitlines()]
+    stories = [json.loads(path.read_text("utf-8")) for path in run.input("finetune/folds").glob("*/training.json")]
+    assert counts["temperature"] == pytest.approx(math.prod(story["temperature"] for story in stories) ** (1 / 5))
     assert {row["fold"] for row in rows if "fold" in row} == set(range(finetune.FOLDS))
     assert all(("fold" in row) == ("dev_nats" in row) for row in rows)
 

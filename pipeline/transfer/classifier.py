@@ -96,6 +96,11 @@ def load(folder: Path) -> tuple[Any, Any]:
     return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
+def temperature(model: Any) -> float:
+    """What the logits of ``model`` are divided by before they become probabilities; 1 where none was fitted."""
+    return float(getattr(model.config, "calibration_temperature", 1.0))
+
+
 def body_names(model: Any) -> set[str]:
     """Names of the tensors that the classifier's body shares with this architecture's masked language model.
 
