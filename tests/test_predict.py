@@ -69,6 +69,17 @@ def test_probabilities_are_those_of_the_models_temperature(
     assert max(cooled) < max(plain)
 
 
+def test_texts_meet_the_tokenizer_in_the_form_of_the_corpus(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for text in ("ଧାନ ଖେଳାଳି", "\ufeffଧାନ&nbsp;<b>ଖେ\u00adଳାଳି</b>"):
+        assert run(monkeypatch, model, "--json", "--text", text) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0]["probabilities"] == said[1]["probabilities"]
+    assert said[1]["text"] == text, "what is shown is what was given"
+
+
 @pytest.mark.parametrize("source", ["stdin", "txt", "jsonl", "tsv", "csv"])
 def test_every_way_of_giving_texts_gives_the_same_lines(
     model: Path, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
