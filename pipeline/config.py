@@ -52,6 +52,7 @@ class Labelled(Settings):
         "text", description="the column of the document, or several to join with a newline"
     )
     label: str = Field("category", description="the column of the class name")
+    remove_leaked: bool = Field(True, description="take documents that are also in test out of train and dev")
 
 
 class Extract(Settings):

@@ -82,7 +82,7 @@ def tell(run: Run) -> Iterator[str]:
     for line in found["whiskers"]["rows"]:
         interval = f"{percent(line['low'])} to {percent(line['high'])}"
         yield from row("", f"{line['name']:32}{percent(line['mean']):>8}   {interval}")
-    difference = scores["difference"]
+    difference = scores["evidence"][scores["against"]]["difference"]
     gap = f"{points(difference['mean'])} points, {points(difference['low'])} to {points(difference['high'])}"
     yield from row("", f"transfer is {scores['verdict']}: against the better baseline {gap}")
     yield ""

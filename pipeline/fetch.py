@@ -17,18 +17,17 @@ from pipeline.artifacts import Run
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.program import log, stage_main
-from pipeline.text import labelled, sources, wikipedias
+from pipeline.text import labelled, labelled_checks, sources, wikipedias
 from pipeline.text.documents import write_jsonl
 from pipeline.text.download import download_dump
 
 Source = dict[str, Any]
-Splits = dict[str, list[dict[str, str]]]
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     config = run.config
     corpora = own_corpora(config)  # all that lies on this machine is looked at before anything is downloaded
-    splits = labelled_splits(config)
+    splits, faults = labelled_splits(config)
     if downloads_dump(config):
         corpora = [published_dump(config), *corpora]
 
@@ -41,6 +40,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     return {
         "sources": corpora,
         "labelled": {role: {"documents": len(rows), "classes": class_sizes(rows)} for role, rows in splits.items()},
+        "labelled_faults": faults,
     }
 
 
@@ -103,11 +103,11 @@ def published_dump(config: Config) -> Source:
     return {**about, "date": dump.date, "url": dump.url}
 
 
-def labelled_splits(config: Config) -> Splits:
-    """The labelled documents of each split that is given, those that lie on this machine read first."""
+def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_checks.Faults]:
+    """The documents of each split that is given, and their faults. What lies on this machine is read first."""
     wanted = config.labelled
     if wanted is None:
-        return {}
+        return {}, {}
     names = {"train": wanted.train, "dev": wanted.dev, "test": wanted.test}
     if wanted.train == wikipedias.SIB200:
         own = wikipedias.sib200_name(config.language)
@@ -116,21 +116,24 @@ def labelled_splits(config: Config) -> Splits:
                 "fetch: SIB-200 has no set in `%s`: no labelled documents (labelled.train=... names some)",
                 config.language,
             )
-            return {}
+            return {}, {}
         names = {role: name or wikipedias.SIB200 for role, name in names.items()}
         names = {role: f"Davlan/sib200@{own}" if name == wikipedias.SIB200 else name for role, name in names.items()}
     given = {role: name for role, name in names.items() if name}
-    splits: Splits = {}
+    splits: labelled_checks.Splits = {}
     for role, name in sorted(given.items(), key=lambda item: labelled.local_path(item[1]) is None):
         rows = labelled.read(name, role, wanted.text, wanted.label)
         splits[role] = with_text_and_label(rows, name)
         log.info("fetch: %s: %d documents from %s", role, len(splits[role]), name)
+    splits, faults = labelled_checks.checked({role: splits[role] for role in given}, remove_leaked=wanted.remove_leaked)
+    for line in labelled_checks.lines(faults):
+        log.warning("fetch: %s", line)
     require_classes(splits, names)
-    return {role: splits[role] for role in given}
+    return splits, faults
 
 
 def with_text_and_label(rows: list[dict[str, str]], name: str) -> list[dict[str, str]]:
-    kept = [row for row in rows if row["text"] and row["label"]]
+    kept = [row for row in rows if row["text"] and row["label"].strip()]
     if not kept:
         raise UsageError(f"{name} has no document with a text and a label: check labelled.text and labelled.label")
     if len(kept) < len(rows):
@@ -138,7 +141,7 @@ def with_text_and_label(rows: list[dict[str, str]], name: str) -> list[dict[str,
     return kept
 
 
-def require_classes(splits: Splits, names: dict[str, str | None]) -> None:
+def require_classes(splits: labelled_checks.Splits, names: dict[str, str | None]) -> None:
     """UsageError: train has fewer than two classes, or another split has one that train never saw."""
     classes = class_sizes(splits["train"])
     if len(classes) < 2:
@@ -151,8 +154,6 @@ def require_classes(splits: Splits, names: dict[str, str | None]) -> None:
                 f"{names[role]} has the label `{unseen[0]}`, of which {names['train']} has no document: "
                 "add some to train or correct the label"
             )
-    for group in labelled.look_alikes(classes):
-        log.warning("fetch: labels that differ only in case or space: %s", ", ".join(f"`{label}`" for label in group))
 
 
 def class_sizes(rows: list[dict[str, str]]) -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 Reads ``pretrain/``, ``tokenizer/`` and ``fetch/labelled/{train,dev}.jsonl``, never the test documents. Writes
 ``seed-<i>/`` (a classifier a seed), ``scratch/seed-<i>/`` (the same network without transfer), ``model/`` (the one to
-ship) and ``metrics.jsonl`` (a line an epoch). Without a dev split, ``folds/`` holds the figures of a cross-validation.
+ship) and ``metrics.jsonl`` (a line an epoch). The config.json of each classifier holds the temperature of its
+probabilities, fitted on dev. Without a dev split, ``folds/`` holds the figures of a cross-validation.
 """
 
 import json
@@ -10,7 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean
+from statistics import geometric_mean, mean
 from typing import Any, NamedTuple
 
 from accelerate import Accelerator
@@ -19,12 +20,20 @@ from transformers import AutoTokenizer
 from pipeline.artifacts import Run, sha256, write_json
 from pipeline.config import Finetune
 from pipeline.errors import UsageError
+from pipeline.metrics.calibration import temperature
 from pipeline.program import log, stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.training.processes import processes
 from pipeline.transfer import classifier
-from pipeline.transfer.documents import encode, folds, longest_input, require_vocabulary
-from pipeline.transfer.training import Labelled, labelled, train
+from pipeline.transfer.documents import (
+    encode,
+    folds,
+    longest_input,
+    only_unknown,
+    require_same_tokenizer,
+    require_vocabulary,
+)
+from pipeline.transfer.training import Labelled, labelled, logits, train
 
 FOLDS = 5  # of a cross-validation on train, where there is no dev split
 STORY = "training.json"  # in each folder: what it was trained from, and how it went
@@ -53,6 +62,8 @@ class Bench(NamedTuple):
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     settings, checkpoint = run.config.finetune, run.input("pretrain")
+    classifier.require_safetensors(checkpoint)
+    require_same_tokenizer(checkpoint, run.input("tokenizer"))
     documents, labels = read_labelled(run)
     accelerator = processes()
     accelerator.wait_for_everyone()  # rank 0 prepares the folder
@@ -60,10 +71,13 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
     length = longest_input(classifier.scratch(checkpoint, labels, 0)[0], settings.max_length_tokens)
     tokenizer.model_max_length = length
-    splits, cut = {}, {}
+    splits, cut, unknown = {}, {}, {}
     for split, rows in documents.items():
         ids, cut[split] = encode(tokenizer, [row["text"] for row in rows], length)
         splits[split] = labelled(ids, [labels.index(row["label"]) for row in rows], len(labels))
+        unknown[split] = only_unknown(tokenizer, ids)
+        if unknown[split]:
+            log.warning("finetune: %d documents of %s hold no piece that the tokenizer knows", unknown[split], split)
     log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cut)
 
     bench = Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, out)
@@ -81,21 +95,23 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     return {
         "documents": {split: len(rows) for split, rows in documents.items()},
         "cut": cut,
+        "only_unknown": unknown,
         "length_tokens": length,
         "labels": {s: dict(sorted(Counter(row["label"] for row in rows).items())) for s, rows in documents.items()},
         "transfer": {"checkpoint_sha256": sha256(checkpoint / "model.safetensors"), **stories[shipped]["origin"]},
         "control": next(story["origin"] for job, story in stories.items() if job.strategy == "scratch"),
         "dev_accuracy": dev_accuracy(stories),
+        "temperature": stories[shipped]["temperature"],
         "shipped": shipped.folder,
     }
 
 
 def jobs(settings: Finetune, has_dev: bool) -> list[Job]:
-    """Everything to train, in order: the strategy's seeds, its folds where there is no dev split, the control."""
+    """Everything to train, in order: the folds where there is no dev split, the strategy's seeds, the control."""
     own = [Job(settings.strategy, seed, f"seed-{seed}") for seed in range(settings.seeds)]
     crossed = [] if has_dev else [Job(settings.strategy, 0, f"folds/fold-{fold}", fold) for fold in range(FOLDS)]
     control = [Job("scratch", seed, f"scratch/seed-{seed}") for seed in range(settings.seeds)]
-    return [*own, *crossed, *control]
+    return [*crossed, *own, *control]  # the folds first: where there is no dev split, they give the seeds' temperature
 
 
 def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
@@ -116,6 +132,9 @@ def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
         raise UsageError(f"the class `{unseen[0]}` is in dev and has no training document: add some, or take it out")
     if "dev" not in documents and len(documents["train"]) < FOLDS:
         raise UsageError(f"{len(documents['train'])} training documents are too few: {FOLDS} or more are needed")
+    single = [label for label in labels if [row["label"] for row in documents["train"]].count(label) == 1]
+    if "dev" not in documents and single:
+        log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
     return documents, labels
 
 
@@ -132,14 +151,23 @@ def train_one(job: Job, bench: Bench) -> None:
         f"{name} {last[name]:.3f}" for name in ("loss_nats", "dev_nats", "dev_accuracy") if name in last
     )
     log.info("finetune: %s, %s: %s; %.1f s", job.strategy, Path(job.folder).name, figures, seconds)
+    unseen, truth = (logits(bench.accelerator, model, dev.ids, pad), dev.classes()) if dev else (None, [])
     if bench.accelerator.is_main_process:
+        heat = folds_temperature(bench.out) if unseen is None else temperature(unseen, truth)
+        model.config.calibration_temperature = heat
         part = bench.out / f"{job.folder}.part"
         part.mkdir(parents=True, exist_ok=True)
         if job.fold is None:
             model.save_pretrained(part)
             bench.tokenizer.save_pretrained(part)
-        write_json(part / STORY, {"origin": origin, "epochs": epochs})
+        write_json(part / STORY, {"origin": origin, "temperature": heat, "epochs": epochs})
         part.rename(bench.out / job.folder)
+
+
+def folds_temperature(out: Path) -> float:
+    """The geometric mean of the temperatures of the folds, which were fitted on documents that training left out."""
+    stories = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob(f"folds/fold-*/{STORY}"))]
+    return geometric_mean(story["temperature"] for story in stories)
 
 
 def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Labelled | None]:

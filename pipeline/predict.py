@@ -1,7 +1,8 @@
 """Classify new documents with a finished model.
 
 Reads texts from a file (.txt: one document a line; .jsonl, .tsv, .csv, .parquet: a column), from stdin or from the
-command line. Prints ``label<TAB>probability<TAB>start of the text``, a line a document, or JSON lines.
+command line. Texts are brought into the form of the corpus, as the labelled documents were. Prints
+``label<TAB>probability<TAB>start of the text``, a line a document, or JSON lines.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pipeline.artifacts import Run
 from pipeline.errors import UsageError
 from pipeline.program import guarded
 from pipeline.text.labelled import READERS
+from pipeline.text.unicode import normalize
 
 AT_ONCE = 256  # documents, sorted by length and read in batches
 START = 60  # characters of a text to show
@@ -53,7 +55,8 @@ def classify_all(arguments: argparse.Namespace) -> None:
     texts = first
     try:
         while texts:
-            for text, row in zip(texts, classify(accelerator, model, tokenizer, texts).tolist(), strict=True):
+            said = classify(accelerator, model, tokenizer, [normalize(text) for text in texts])
+            for text, row in zip(texts, said.tolist(), strict=True):
                 print(_line(text, dict(zip(labels, row, strict=True)), as_json=arguments.json))
             sys.stdout.flush()
             texts = list(islice(documents, AT_ONCE))

@@ -1,8 +1,9 @@
 """Read the test documents, once, and measure what the transfer was worth.
 
 Reads ``finetune/`` and ``fetch/labelled/{train,test}.jsonl``; no other stage opens the test documents. Writes
-``scores.json`` (every figure with its interval, beside the baselines', and the verdict) and ``predictions.jsonl``
-(what the shipped model says of each test document).
+``scores.json`` (every figure with its interval, beside the baselines', the tests against each, how far probabilities
+can be believed, and the verdict), ``predictions.jsonl`` (what the shipped model says of each test document) and
+``hardest.jsonl`` (the documents that all seeds together are most confidently wrong about).
 """
 
 from collections.abc import Sequence
@@ -14,17 +15,19 @@ import numpy as np
 import numpy.typing as npt
 from accelerate import Accelerator
 
-from pipeline.artifacts import Run, sha256, write_json
+from pipeline.artifacts import Run, read_manifest, sha256, write_json
 from pipeline.errors import UsageError
-from pipeline.metrics import bootstrap, scores
+from pipeline.metrics import bootstrap, calibration, comparison, scores
+from pipeline.metrics.verdict import verdict
 from pipeline.program import log, stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.training.processes import processes
 from pipeline.transfer.baseline import tfidf_svm
-from pipeline.transfer.classifier import load, quiet_transformers
+from pipeline.transfer.classifier import load, quiet_transformers, temperature
 from pipeline.transfer.training import classify
 
 Classes = list[int]
+Table = npt.NDArray[np.float64]
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
@@ -35,14 +38,27 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     test = read_test(run, labels)
     texts, true = [row["text"] for row in test], [labels.index(row["label"]) for row in test]
 
-    seen = {name: classes_by_seed(accelerator, folder / place, texts) for name, place in PLACES.items()}
+    said = {name: said_by_seed(accelerator, folder / place, texts) for name, place in PLACES.items()}
+    seen = {name: [each.argmax(-1).tolist() for each in seeds.values()] for name, seeds in said.items()}
     seen["tfidf_svm"] = [lexical_classes(run, texts, labels)]
     drawn = bootstrap.draws(len(test), run.config.score.resamples)
     resampled = {name: bootstrap.resampled(drawn, seeds, true, len(labels)) for name, seeds in seen.items()}
     figures = {name: summary(seeds, true, resampled[name]) for name, seeds in seen.items()}
-    said = classify(accelerator, model, tokenizer, texts)
-    shipped = said.argmax(-1).tolist()
 
+    probabilities = classify(accelerator, model, tokenizer, texts)
+    shipped = probabilities.argmax(-1).tolist()
+    rivals = {"tfidf_svm": seen["tfidf_svm"][0], "scratch": twin(run, said["scratch"]).argmax(-1).tolist()}
+    evidence = {
+        name: {
+            "accuracy": figures[name]["accuracy"]["mean"],
+            "difference": {
+                "mean": figures["test"]["accuracy"]["mean"] - figures[name]["accuracy"]["mean"],
+                **comparison.paired(resampled["test"]["accuracy"], resampled[name]["accuracy"]),
+            },
+            "mcnemar": comparison.mcnemar(shipped, rivals[name], true),
+        }
+        for name in BASELINES
+    }
     result = {
         "test": {
             **figures["test"],
@@ -54,12 +70,14 @@ def work(run: Run, out: Path) -> dict[str, Any]:
             },
         },
         "shipped": scores.summary(shipped, true),
+        "calibration": believed(probabilities, true, temperature(model)),
         "baselines": {name: figures[name] for name in BASELINES},
-        **verdict(figures, resampled),
+        **verdict(figures["test"]["accuracy"]["mean"], evidence, len(test), BASELINES),
     }
     write_json(out / "scores.json", result)
-    write_jsonl(out / "predictions.jsonl", predictions(test, said, labels))
-    log.info("score: %s test documents; %s", f"{len(test):,}", result["evidence"])
+    write_jsonl(out / "predictions.jsonl", predictions(test, probabilities, labels))
+    write_jsonl(out / "hardest.jsonl", hardest(test, list(said["test"].values()), labels))
+    log.info("score: %s test documents; %s", f"{len(test):,}", result["story"])
     return {
         "test_documents": len(test),
         "test_sha256": sha256(run.input("fetch/labelled/test.jsonl")),
@@ -69,7 +87,8 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
 
 PLACES = {"test": ".", "scratch": "scratch"}  # under finetune/
-BASELINES = {"tfidf_svm": "character TF-IDF with a linear SVM", "scratch": "the same network without transfer"}
+BASELINES = {"tfidf_svm": "character TF-IDF with a linear SVM", "scratch": "the same network from random weights"}
+HARDEST = 20
 
 
 def read_test(run: Run, labels: list[str]) -> list[Document]:
@@ -86,10 +105,16 @@ def read_test(run: Run, labels: list[str]) -> list[Document]:
     return test
 
 
-def classes_by_seed(accelerator: Accelerator, folder: Path, texts: list[str]) -> list[Classes]:
-    """What the classifier of each seed says."""
+def said_by_seed(accelerator: Accelerator, folder: Path, texts: list[str]) -> dict[str, Table]:
+    """The probabilities that the classifier of each seed gives, by the name of its folder: (documents, classes)."""
     seeds = sorted(folder.glob("seed-*"), key=lambda seed: int(seed.name.removeprefix("seed-")))
-    return [classify(accelerator, *load(seed), texts).argmax(-1).tolist() for seed in seeds]
+    return {seed.name: classify(accelerator, *load(seed), texts) for seed in seeds}
+
+
+def twin(run: Run, controls: dict[str, Table]) -> Table:
+    """What the control says that met the documents in the same order as the shipped model; else the first one."""
+    manifest = read_manifest(run.folder / "finetune") or {}
+    return controls.get(manifest.get("counts", {}).get("shipped"), next(iter(controls.values())))
 
 
 def lexical_classes(run: Run, texts: list[str], labels: list[str]) -> Classes:
@@ -111,21 +136,36 @@ def _spread(per_seed: Sequence[float], resampled: bootstrap.Floats) -> dict[str,
     return {"mean": mean(per_seed), "sd": sd, "low": low, "high": high, "per_seed": list(per_seed)}
 
 
-def verdict(figures: dict[str, Any], resampled: dict[str, dict[str, bootstrap.Floats]]) -> dict[str, Any]:
-    """Whether transfer beats the better baseline in accuracy, by a paired bootstrap, and a sentence of evidence."""
-    rival = max(BASELINES, key=lambda name: figures[name]["accuracy"]["mean"])
-    low, high = bootstrap.interval(resampled["test"]["accuracy"] - resampled[rival]["accuracy"])
-    word = "positive" if low > 0 else "negative" if high < 0 else "neutral"
-    ours, theirs = figures["test"]["accuracy"]["mean"], figures[rival]["accuracy"]["mean"]
+def believed(probabilities: Table, true: Classes, heat: float) -> dict[str, Any]:
+    """How far the shipped model's probabilities can be believed: as they were before its temperature, and after."""
+    before = calibration.reheated(probabilities, 1 / heat)
     return {
-        "verdict": word,
-        "evidence": f"transfer is {word}: accuracy {ours:.3f}, and {theirs:.3f} of {BASELINES[rival]}, the better "
-        f"baseline; difference {ours - theirs:+.3f}, 95 % interval {low:+.3f} to {high:+.3f} (paired bootstrap)",
-        "difference": {"baseline": rival, "mean": ours - theirs, "low": low, "high": high},
+        "temperature": heat,
+        "before": calibration.measured(before, true),
+        "after": calibration.measured(probabilities, true),
     }
 
 
-def predictions(test: list[Document], said: npt.NDArray[np.float64], labels: list[str]) -> list[Document]:
+def hardest(test: list[Document], said: list[Table], labels: list[str]) -> list[Document]:
+    """The documents that the mean over seeds is wrong about, the surest first, at most ``HARDEST``."""
+    mean_of_seeds = np.mean(said, 0)
+    rows = [
+        {
+            "id": row["id"],
+            "text": row["text"],
+            "label": row["label"],
+            "predicted": labels[int(each.argmax())],
+            "probability": round(float(each.max()), 6),
+            "probability_of_label": round(float(each[labels.index(row["label"])]), 6),
+            "seeds_wrong": sum(labels[int(one[i].argmax())] != row["label"] for one in said),
+        }
+        for i, (row, each) in enumerate(zip(test, mean_of_seeds, strict=True))
+    ]
+    wrong = [row for row in rows if row["predicted"] != row["label"]]
+    return sorted(wrong, key=lambda row: -row["probability"])[:HARDEST]
+
+
+def predictions(test: list[Document], said: Table, labels: list[str]) -> list[Document]:
     return [
         {
             "id": row["id"],

@@ -103,7 +103,7 @@ def test_what_a_run_depends_on_is_what_fetch_reads(files: Path, monkeypatch: pyt
 def test_bad_input_is_one_line_and_leaves_nothing(
     files: Path, program: Program, settings: list[str], message: str
 ) -> None:
-    (files / "test.tsv").write_text("category\ttext\nsport\tx\nweather\tz\n", "utf-8")
+    (files / "test.tsv").write_text("category\ttext\nsport\tw\nweather\tz\n", "utf-8")
     (files / "empty.tsv").write_text("category\ttext\nsport\t \n\tx\n", "utf-8")
     (files / "one.tsv").write_text("category\ttext\nsport\tx\n sport\ty\n", "utf-8")
     done = program("fetch", "or", "corpus.dump=or.xml.bz2", "labelled.train=train.tsv", *settings)
@@ -113,12 +113,28 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert not (files / "runs/or/fetch").exists()
 
 
-def test_texts_left_out_and_labels_that_look_alike_are_told(files: Path, program: Program) -> None:
-    (files / "train.tsv").write_text(TRAIN + "Sport \tz\nnews\t \n", "utf-8")
-    done = program("fetch", "or", "corpus.dump=or.xml.bz2", "labelled.train=train.tsv")
-    assert done.returncode == 0
-    assert "train.tsv: 1 documents without text or label are left out" in done.stderr
-    assert "labels that differ only in case or space: `Sport`, `sport`" in done.stderr
+def test_faults_of_labelled_documents_are_told_counted_and_mended(files: Path, program: Program) -> None:
+    (files / "train.tsv").write_text(TRAIN + "Sport \tz\nnews\t \nnews\tleak&amp;ed\n", "utf-8")
+    (files / "test.tsv").write_text("category\ttext\nsport\tLeak&ed\n", "utf-8")
+    labelled = ["labelled.train=train.tsv", "labelled.test=test.tsv"]
+    done = program("fetch", "or", "corpus.dump=or.xml.bz2", *labelled)
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "train.tsv: 1 documents without text or label are left out",
+        "1 labels with space around them",
+        "labels that look alike count as different classes: `sport`, `Sport`",
+        "1 texts bear different labels, the first: train 5 `news` and test 1 `sport`",
+        "documents that are also in test are taken out: 1 of train",
+    ):
+        assert f"fetch: {line}" in done.stderr
+    counts = json.loads((files / "runs/or/fetch/manifest.json").read_text("utf-8"))["counts"]
+    assert counts["labelled_faults"]["removed"] == {"train": 1}
+    assert counts["labelled"]["train"] == {"documents": 3, "classes": {"Sport": 1, "news": 1, "sport": 1}}
+    folder = files / "runs/or/fetch/labelled"
+    assert "leak" not in (folder / "train.jsonl").read_text("utf-8")
+    assert '"Leak&ed"' in (folder / "test.jsonl").read_text("utf-8")
+    done = program("fetch", "or", "corpus.dump=or.xml.bz2", *labelled, "labelled.remove_leaked=false")
+    assert "leak&ed" in (folder / "train.jsonl").read_text("utf-8")
 
 
 def test_a_language_without_sib200_has_no_labelled_documents(files: Path, program: Program) -> None:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import unicodedata
 from pathlib import Path
 
 import pyarrow  # type: ignore[import-untyped]
@@ -13,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
-from pipeline.text import labelled
+from pipeline.text import labelled, labelled_checks
+from pipeline.text.unicode import normalize
 
 ROWS = [("ଖେଳ", "ଦଳ ଜିତିଲା"), ("ସ୍ୱାସ୍ଥ୍ୟ", "ଡାକ୍ତର ଆସିଲେ"), ("ଖେଳ", "ବଲ୍ ଗଡ଼ିଲା")]
 
@@ -97,17 +97,17 @@ def test_what_the_csv_module_quotes_is_read_back(
         writer = csv.writer(file, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
         writer.writerow(["number", "category", "text"])
         writer.writerows([number, "news", text] for number, text in enumerate(texts))
-    assert [text for _, text in read(path)] == [text.strip() for text in texts]
+    assert [text for _, text in read(path)] == [normalize(text) for text in texts]
 
 
 def test_line_separators_of_unicode_do_not_end_a_row(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", "category\ttext\nnews\tone\u2028two\x85three\n")
-    assert read(path) == [("news", "one\u2028two\x85three")]
+    assert read(path) == [("news", "one\ntwo\nthree")]
 
 
-def test_several_columns_are_joined_with_a_newline_and_labels_stripped(tmp_path: Path) -> None:
+def test_several_columns_are_joined_with_a_newline(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "headline,body,topic\nHead , Body, sport \n")
-    assert read(path, ("headline", "body"), "topic") == [("sport", "Head \n Body")]
+    assert read(path, ("headline", "body"), "topic") == [(" sport ", "Head\nBody")]
 
 
 def test_ids_are_the_rows_own_where_they_are_unique(tmp_path: Path) -> None:
@@ -177,13 +177,75 @@ def test_real_sets_can_be_written_back_byte_for_byte(
 
 
 def test_labels_that_look_alike_are_grouped() -> None:
-    assert labelled.look_alikes(["Sport", "news", "sport", "head  line", "head line"]) == [
+    labels = ["Sport", "news", "sport", "head  line", "head line", "ନ୍ୟୁ", "ନ୍ୟୁ\u200b", "1", "1.0", "12"]
+    assert labelled.look_alikes(labels) == [
         ["Sport", "sport"],
         ["head  line", "head line"],
+        ["ନ୍ୟୁ", "ନ୍ୟୁ\u200b"],
+        ["1", "1.0"],
     ]
 
 
-def test_texts_are_not_normalised(tmp_path: Path) -> None:
-    text = "\u0b5c\u200c"  # NFC would take the first apart, and the second is a ZWNJ
-    assert unicodedata.normalize("NFC", text) != text
-    assert read(write(tmp_path / "a.tsv", f"category\ttext\na\t{text}x\n")) == [("a", f"{text}x")]
+def test_texts_come_in_the_form_of_the_corpus(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "category\ttext\n a&amp;b\t\u0b5c\ufeff  &quot;x&quot;\n")
+    assert read(path) == [(" a&amp;b", '\u0b21\u0b3c "x"')]
+
+
+def split(*rows: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"id": str(i), "text": text, "label": label} for i, (text, label) in enumerate(rows, start=1)]
+
+
+def test_documents_of_test_are_taken_out_of_train_and_dev_and_test_stays_whole() -> None:
+    splits = {
+        "train": split(("One two.", "a"), ("three four", "b"), ("Three, FOUR", "b"), ("five", "a")),
+        "dev": split(("five!", "a"), ("six", "b"), ("one two", "a")),
+        "test": split(("three  four", "b"), ("ONE two", "a"), ("one two", "a")),
+    }
+    clean, faults = labelled_checks.checked(splits, remove_leaked=True)
+    assert [row["text"] for row in clean["train"]] == ["five"]
+    assert [row["text"] for row in clean["dev"]] == ["five!", "six"]
+    assert clean["test"] == splits["test"]
+    assert faults["removed"] == {"train": 3, "dev": 1}
+    assert faults["duplicates"] == {
+        **{"train": 1, "dev": 0, "test": 1},
+        **{"train in dev": 2, "train in test": 3, "dev in test": 1},
+    }
+    told = list(labelled_checks.lines(faults))
+    assert any("taken out: 3 of train and 1 of dev" in line for line in told)
+
+    kept, faults = labelled_checks.checked(splits, remove_leaked=False)
+    assert kept == splits
+    assert "3 documents of train are also in test: what is measured on test flatters" in labelled_checks.lines(faults)
+
+
+def test_a_dev_split_that_is_all_in_test_is_none_and_a_train_split_is_refused() -> None:
+    same, other = split(("x y", "a"), ("z", "b")), split(("v", "a"), ("w", "b"))
+    clean, _ = labelled_checks.checked({"train": other, "dev": same, "test": same}, remove_leaked=True)
+    assert clean.keys() == {"train", "test"}
+    with pytest.raises(UsageError, match="every document of train is also in test"):
+        labelled_checks.checked({"train": same, "test": same}, remove_leaked=True)
+
+
+def test_a_text_with_two_labels_is_told_whichever_splits_it_stands_in() -> None:
+    splits = {"train": split(("x y", "a"), ("X y.", "b"), ("z", "b")), "dev": split(("z", "a"), ("!", "a"), ("?", "b"))}
+    _, faults = labelled_checks.checked(splits, remove_leaked=True)
+    assert faults["conflicts"]["texts"] == 2
+    assert "2 texts bear different labels, the first: train 1 `a` and train 2 `b`" in labelled_checks.lines(faults)
+
+
+def test_labels_are_stripped_and_numbers_named() -> None:
+    splits = {"train": split(("x", " 1"), ("y", "2\u00a0"), ("z", "1.0"))}
+    clean, faults = labelled_checks.checked(splits, remove_leaked=True)
+    assert [row["label"] for row in clean["train"]] == ["1", "2", "1.0"]
+    assert list(labelled_checks.lines(faults)) == [
+        "2 labels with space around them: the space is taken off",
+        "all labels are numbers: they are read as names of classes, without an order",
+        "labels that look alike count as different classes: `1`, `1.0`",
+    ]
+
+
+def test_clean_documents_are_nothing_to_speak_of() -> None:
+    splits = {"train": split(("x", "a"), ("y", "b")), "test": split(("z", "a"))}
+    clean, faults = labelled_checks.checked(splits, remove_leaked=True)
+    assert clean == splits
+    assert not list(labelled_checks.lines(faults))

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import upstream
 from transformers import AutoTokenizer, pipeline
 
 from pipeline import predict
+from pipeline.metrics import calibration
 from pipeline.transfer import classifier
 
 TEXTS = ["ଧାନ ବିଲ ଚାଷୀ", "ଦଳ ଗୋଲ୍", "ରୋଗ ଔଷଧ ଡାକ୍ତର ଜ୍ୱର ରୋଗ ଔଷଧ ଡାକ୍ତର ଜ୍ୱର ରୋଗ ଔଷଧ ଡାକ୍ତର ଜ୍ୱର"]
@@ -50,6 +52,32 @@ def test_it_says_what_plain_transformers_says(
         assert row["probabilities"][row["label"]] == pytest.approx(each["score"], abs=1e-4)
         assert list(row["probabilities"]) == LABELS
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_probabilities_are_those_of_the_models_temperature(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = json.loads((model / "config.json").read_text("utf-8"))
+    said = []
+    for heat in (10.0, 40.0):
+        shutil.copytree(model, tmp_path / str(heat))
+        (tmp_path / str(heat) / "config.json").write_text(json.dumps({**settings, "calibration_temperature": heat}))
+        assert run(monkeypatch, tmp_path / str(heat), "--json", "--text", TEXTS[0]) == 0
+        said.append(json.loads(capsys.readouterr().out)["probabilities"])
+    plain, cooled = (list(row.values()) for row in said)
+    assert cooled == pytest.approx(calibration.reheated([plain], 4)[0], abs=1e-4)
+    assert max(cooled) < max(plain)
+
+
+def test_texts_meet_the_tokenizer_in_the_form_of_the_corpus(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for text in ("ଧାନ ଖେଳାଳି", "\ufeffଧାନ&nbsp;<b>ଖେ\u00adଳାଳି</b>"):
+        assert run(monkeypatch, model, "--json", "--text", text) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0]["probabilities"] == said[1]["probabilities"]
+    assert said[1]["text"] == text, "what is shown is what was given"
 
 
 @pytest.mark.parametrize("source", ["stdin", "txt", "jsonl", "tsv", "csv"])

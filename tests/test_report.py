@@ -114,7 +114,16 @@ def results() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
         "tfidf_svm": {"accuracy": {**measured(0.77), "per_seed": [0.77], "sd": 0.0}},
         "scratch": {"accuracy": measured(0.55)},
     }
-    difference = {"baseline": "tfidf_svm", "mean": 0.05, "low": -0.031, "high": 0.12}
+    evidence = {
+        "tfidf_svm": {
+            "difference": {"mean": 0.05, "low": -0.031, "high": 0.12, "p": 0.2},
+            "mcnemar": {"only_ours_right": 7, "only_theirs_right": 4, "p": 0.55},
+        },
+        "scratch": {
+            "difference": {"mean": 0.27, "low": 0.15, "high": 0.39, "p": 0.001},
+            "mcnemar": {"only_ours_right": 15, "only_theirs_right": 1, "p": 0.0005},
+        },
+    }
     origin = {
         "checkpoint_sha256": "ab" * 32,
         "body_tensors": 26,
@@ -162,7 +171,13 @@ def results() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
             {},
             {
                 "predictions.jsonl": rows,
-                "scores.json": {"test": tests, "baselines": baselines, "verdict": "neutral", "difference": difference},
+                "scores.json": {
+                    "test": tests,
+                    "baselines": baselines,
+                    "verdict": "neutral",
+                    "against": "tfidf_svm",
+                    "evidence": evidence,
+                },
             },
         ),
     }

@@ -11,6 +11,9 @@ from transformers import AutoTokenizer
 from pipeline.artifacts import Run
 from pipeline.text.encoded import blocks
 from pipeline.training.masked import MaskedBlocks
+from pipeline.training.processes import processes
+from pipeline.transfer.classifier import load
+from pipeline.transfer.training import classify
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -58,6 +61,7 @@ def visible(piece: str) -> str:
 
 
 def answers(model: Path, texts: list[str]) -> list[tuple[str, float]]:
-    """The class of each text and its probability, by transformers' own pipeline."""
-    classify = transformers.pipeline("text-classification", model=str(model), device="cpu")
-    return [(answer["label"], answer["score"]) for answer in classify(texts, truncation=True)]
+    """The class of each text and its probability."""
+    network, tokenizer = load(model)
+    table = classify(processes(), network, tokenizer, texts)
+    return [(network.config.id2label[int(row.argmax())], float(row.max())) for row in table]

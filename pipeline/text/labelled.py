@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UsageError
+from pipeline.text.unicode import normalize
 
 Table = tuple[list[str], list[list[str]]]
 """Names of the columns, then the rows, each as long as there are columns."""
@@ -40,7 +41,8 @@ def read(name: str, role: str, text: str | Sequence[str], label: str) -> list[di
     """The documents of the labelled set ``name`` in their order; an ``id`` is the row's own, or its number from 1.
 
     ``role`` is train, dev or test: the split to take where ``name`` holds several and names none. Several columns of
-    ``text`` are joined with a newline. Space around texts and labels is stripped; either may come out empty.
+    ``text`` are joined with a newline. Texts are brought into the form of the corpus (``unicode.normalize``), so that
+    the tokenizer meets what it was trained on; labels stay as they are. Either may come out empty.
     UsageError: missing, not UTF-8, not of a known format, without the columns, without that split, not to be had.
     """
     path = local_path(name)
@@ -54,17 +56,26 @@ def read(name: str, role: str, text: str | Sequence[str], label: str) -> list[di
     label_at = _position(header, label, name, "label")
     ids = _ids(header, rows)
     return [
-        {"id": i, "text": "\n".join(row[at] for at in texts).strip(), "label": row[label_at].strip()}
+        {"id": i, "text": normalize("\n".join(row[at] for at in texts)), "label": row[label_at]}
         for i, row in zip(ids, rows, strict=True)
     ]
 
 
 def look_alikes(labels: Iterable[str]) -> list[list[str]]:
-    """Groups of labels that differ only in case or in the space inside them."""
+    """Groups of labels that differ only in case, in space, in what is not seen, or in how a number is written."""
     groups: dict[str, list[str]] = {}
     for label in labels:
-        groups.setdefault(" ".join(label.casefold().split()), []).append(label)
+        seen = " ".join(normalize(label).casefold().split())
+        groups.setdefault(str(float(seen)) if is_number(seen) else seen, []).append(label)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def _position(header: list[str], column: str, name: str, setting: str) -> int:

@@ -16,6 +16,7 @@ from pipeline.model.attention import suit_attention
 from pipeline.program import progress
 from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
 from pipeline.training.precision import settle_precision
+from pipeline.transfer.classifier import temperature
 from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches
 from pipeline.transfer.strategies import Phase, depths, phases, rates
 
@@ -31,7 +32,7 @@ class Labelled(NamedTuple):
 
     def classes(self) -> list[int]:
         """The foremost class of each document."""
-        return self.targets.argmax(-1).tolist()
+        return [int(place) for place in self.targets.argmax(-1)]
 
     def part(self, indices: Sequence[int]) -> "Labelled":
         return Labelled([self.ids[i] for i in indices], self.targets[indices])
@@ -179,7 +180,10 @@ def evaluation(table: torch.Tensor, labels: list[int]) -> dict[str, float]:
 
 
 def classify(accelerator: Accelerator, model: Any, tokenizer: Any, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Probabilities of the classes of each text: (texts, classes). Long texts are cut as they were in training."""
+    """Probabilities of the classes of each text: (texts, classes), at the temperature that was fitted for ``model``.
+
+    Long texts are cut as they were in training.
+    """
     ids, _ = encode(tokenizer, texts, tokenizer.model_max_length)
     table = logits(accelerator, model.to(accelerator.device), ids, tokenizer.pad_token_id)
-    return np.asarray(table.double().softmax(-1).numpy(), np.float64)
+    return np.asarray((table.double() / temperature(model)).softmax(-1).numpy(), np.float64)

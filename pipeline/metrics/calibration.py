@@ -1,0 +1,73 @@
+"""Whether a probability of 0.8 is right in eight cases of ten, and the one number that mends it: a temperature.
+
+Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv 1706.04599): dividing the logits by a temperature,
+fitted where the model did not train, changes no answer and takes away most of a network's overconfidence.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+BINS = 10  # of equal width: with a few hundred documents more of them would hold chance alone
+HOTTEST = 20.0  # the temperature lies between this and its inverse
+
+
+def temperature(logits: npt.ArrayLike, true: Sequence[int]) -> float:
+    """The temperature at which ``logits`` (documents, classes) give the ``true`` classes the least loss.
+
+    One more document, of all classes in equal parts, keeps it finite where every answer is right.
+    """
+    from scipy.optimize import minimize_scalar
+
+    table, rows = np.asarray(logits, np.float64), np.arange(len(true))
+
+    def loss(log_temperature: float) -> float:
+        nats = -_log_softmax(table / np.exp(log_temperature))
+        return float(nats[rows, true].sum() + nats.mean())
+
+    limit = np.log(HOTTEST)
+    return float(np.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded").x))
+
+
+def reheated(probabilities: npt.ArrayLike, factor: float) -> Floats:
+    """``probabilities`` (documents, classes) as they would be at ``factor`` times the temperature."""
+    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), np.finfo(np.float64).tiny))
+    return np.asarray(np.exp(_log_softmax(logs / factor)))
+
+
+def measured(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any]:
+    """How far ``probabilities`` (documents, classes) can be believed.
+
+    ``ece``: expected calibration error, the mean gap between the probability of the answer and the share of right
+    answers, over ``bins`` of that probability, weighted by documents; ``nats``: the mean loss of the true class.
+    """
+    table = np.asarray(probabilities, np.float64)
+    sure, right = table.max(-1), table.argmax(-1) == np.asarray(true)
+    place = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
+    bins = [
+        {
+            "from": bin / BINS,
+            "to": (bin + 1) / BINS,
+            "documents": int(inside.sum()),
+            "confidence": float(sure[inside].mean()),
+            "accuracy": float(right[inside].mean()),
+        }
+        for bin in range(BINS)
+        if (inside := place == bin).any()
+    ]
+    tiny = np.finfo(np.float64).tiny
+    return {
+        "ece": sum(b["documents"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(sure),
+        "nats": float(-np.log(np.maximum(table[np.arange(len(sure)), true], tiny)).mean()),
+        "confidence": float(sure.mean()),
+        "bins": bins,
+    }
+
+
+def _log_softmax(table: Floats) -> Floats:
+    table = table - table.max(-1, keepdims=True)
+    return np.asarray(table - np.log(np.exp(table).sum(-1, keepdims=True)))

@@ -1,0 +1,79 @@
+"""Whether transfer was worth it, as a pure function of measured figures: a word, its evidence and a paragraph."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Word = Literal["positive", "neutral", "negative"]
+
+
+def verdict(accuracy: float, evidence: Mapping[str, Any], documents: int, names: Mapping[str, str]) -> dict[str, Any]:
+    """Judge transfer against every control on the same test documents.
+
+    ``accuracy``: of the transferred classifier, the mean over its seeds. ``evidence``, by control (``tfidf_svm`` among
+    them): its ``accuracy``; ``difference`` (ours − theirs), with ``mean`` and the ``low``, ``high`` and ``p`` of
+    ``comparison.paired``; ``mcnemar`` of the model to ship. ``names``: what to call each control.
+
+    - ``verdict``: positive where the interval of the difference lies above zero against *every* control, negative where
+      it lies below zero against *any* of them, else neutral.
+    - ``against``: the control with the higher accuracy.
+    - ``offer``: the model to use, ``transfer`` or ``tfidf``: the more accurate one, and at a tie the simpler one. It is
+      chosen on the test documents, so its own figure flatters it a little where the two are close.
+    - ``story``: all of it in plain English.
+    """
+    gaps = [each["difference"] for each in evidence.values()]
+    word: Word = "neutral"
+    if all(gap["low"] > 0 for gap in gaps):
+        word = "positive"
+    elif any(gap["high"] < 0 for gap in gaps):
+        word = "negative"
+    offer = "transfer" if accuracy > evidence["tfidf_svm"]["accuracy"] else "tfidf"
+    sentences = [
+        f"Transfer is {word} on this data.",
+        f"It is right on {_percent(accuracy)} of the {documents:,} test documents.",
+        *(_against(names[name], each) for name, each in evidence.items()),
+        _conclusion(word, offer, evidence, names),
+    ]
+    return {
+        "verdict": word,
+        "evidence": dict(evidence),
+        "against": max(evidence, key=lambda name: float(evidence[name]["accuracy"])),
+        "offer": offer,
+        "story": " ".join(sentences),
+    }
+
+
+def _against(name: str, control: Mapping[str, Any]) -> str:
+    gap, coins = control["difference"], control["mcnemar"]
+    interval = f"95 % interval {_points(gap['low'])} to {_points(gap['high'])}, paired bootstrap"
+    certain = "" if gap["low"] > 0 or gap["high"] < 0 else ", which chance alone could explain"
+    return (
+        f"Against {name}, which is right on {_percent(control['accuracy'])}, that is {_points(gap['mean'])} points "
+        f"({interval}){certain}; of the documents that only one of the two gets right, the model to ship has "
+        f"{coins['only_ours_right']} and the control {coins['only_theirs_right']} (McNemar's test, {_p(coins['p'])})."
+    )
+
+
+def _conclusion(word: Word, offer: str, evidence: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    linear = names["tfidf_svm"]
+    if evidence["tfidf_svm"]["difference"]["high"] < 0:
+        return f"The linear baseline wins: {linear} is the better model here, and the one to use."
+    if offer == "tfidf":
+        return f"The network is not shown to be better than {linear}, which is simpler and no less accurate: use that."
+    if word == "positive":
+        return "Pretraining was worth it: use the transferred classifier."
+    if word == "negative":
+        return "Pretraining did harm: the same network learns these classes better from random weights."
+    level = " and ".join(names[name] for name, each in evidence.items() if each["difference"]["low"] <= 0)
+    return f"The transferred classifier is the more accurate one here, but not shown to be better than {level}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -1,0 +1,104 @@
+"""The figures that say how far a score, a difference and a probability can be believed."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.metrics import bootstrap, calibration, comparison
+from pipeline.metrics.verdict import verdict
+
+
+def certain(documents: int, classes: int = 4, seed: int = 0) -> tuple[calibration.Floats, list[int]]:
+    """Logits whose probabilities are exactly right, and classes drawn from them."""
+    chance = np.random.default_rng(seed)
+    logits = chance.normal(size=(documents, classes))
+    shares = calibration.reheated(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), 1)
+    return logits, [int(chance.choice(classes, p=row)) for row in shares]
+
+
+def test_mcnemar_throws_a_coin_for_each_document_that_one_gets_right() -> None:
+    true = [0] * 30
+    ours, theirs = [0] * 10 + [1] * 2 + [0] * 18, [1] * 10 + [0] * 2 + [0] * 18
+    tails = sum(math.comb(12, k) for k in (0, 1, 2)) / 2**12
+    found = comparison.mcnemar(ours, theirs, true)
+    assert (found["only_ours_right"], found["only_theirs_right"]) == (10, 2)
+    assert found["p"] == pytest.approx(2 * tails)
+    assert comparison.mcnemar(ours, ours, true)["p"] == 1
+
+
+def test_the_paired_test_sees_what_two_intervals_apart_do_not() -> None:
+    true = [0] * 100
+    ours, theirs = [0] * 60 + [1] * 40, [0] * 52 + [1] * 48  # the same documents right, and eight more
+    drawn = bootstrap.draws(100, 2000)
+    ours_drawn, theirs_drawn = (bootstrap.resampled(drawn, [one], true, 2)["accuracy"] for one in (ours, theirs))
+    assert bootstrap.interval(ours_drawn)[0] < bootstrap.interval(theirs_drawn)[1]
+    found = comparison.paired(ours_drawn, theirs_drawn)
+    assert 0 < found["low"] < 0.08 < found["high"]
+    assert 0 < found["p"] < 0.01
+    nothing = comparison.paired(ours_drawn, ours_drawn)
+    assert nothing == {"low": 0, "high": 0, "p": 1}
+
+
+def test_the_temperature_undoes_overconfidence_and_changes_no_answer() -> None:
+    logits, true = certain(4000)
+    assert calibration.temperature(3 * logits, true) == pytest.approx(3, rel=0.08)
+    assert calibration.temperature(logits / 3, true) == pytest.approx(1 / 3, rel=0.08)
+    right = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    hot = calibration.reheated(right, 1 / 3)
+    assert (hot.argmax(-1) == right.argmax(-1)).all()
+    assert np.allclose(calibration.reheated(hot, 3), right)
+    assert calibration.measured(hot, true)["ece"] > 0.2
+    assert calibration.measured(right, true)["ece"] < 0.03
+    assert calibration.measured(hot, true)["nats"] > calibration.measured(right, true)["nats"]
+
+
+def test_a_few_documents_that_are_all_right_leave_the_temperature_finite() -> None:
+    assert 0.1 < calibration.temperature(np.eye(3) * 5, [0, 1, 2]) < 10
+
+
+def test_the_calibration_error_is_the_gap_in_each_bin_weighted_by_its_documents() -> None:
+    table = [[0.75, 0.25]] * 4 + [[0.0, 1.0]] * 2
+    found = calibration.measured(table, [0, 0, 1, 1, 1, 0])
+    assert [(b["documents"], b["confidence"], b["accuracy"]) for b in found["bins"]] == [(4, 0.75, 0.5), (2, 1, 0.5)]
+    assert found["ece"] == pytest.approx((4 * 0.25 + 2 * 0.5) / 6)
+    assert math.isfinite(found["nats"])
+
+
+NAMES = {"tfidf_svm": "TF-IDF", "scratch": "random weights"}
+
+
+def control(accuracy: float, low: float, high: float) -> dict[str, Any]:
+    gap = {"mean": 0.7 - accuracy, "low": low, "high": high, "p": 0.01}
+    return {
+        "accuracy": accuracy,
+        "difference": gap,
+        "mcnemar": {"only_ours_right": 9, "only_theirs_right": 5, "p": 0.42},
+    }
+
+
+@pytest.mark.parametrize(
+    ("linear", "scratch", "word", "offer", "said"),
+    [
+        ((0.6, 0.02, 0.2), (0.5, 0.1, 0.3), "positive", "transfer", "worth it"),
+        ((0.8, -0.2, -0.02), (0.5, 0.1, 0.3), "negative", "tfidf", "The linear baseline wins"),
+        ((0.6, 0.02, 0.2), (0.75, -0.1, -0.01), "negative", "transfer", "Pretraining did harm"),
+        ((0.6, 0.02, 0.2), (0.69, -0.05, 0.07), "neutral", "transfer", "not shown to be better than random weights."),
+        ((0.69, -0.05, 0.07), (0.5, 0.1, 0.3), "neutral", "transfer", "not shown to be better than TF-IDF."),
+        ((0.71, -0.07, 0.05), (0.5, 0.1, 0.3), "neutral", "tfidf", "simpler and no less accurate"),
+        ((0.7, -0.06, 0.06), (0.5, 0.1, 0.3), "neutral", "tfidf", "simpler and no less accurate"),
+    ],
+)
+def test_the_verdict_weighs_both_controls_and_offers_the_better_model(
+    linear: tuple[float, float, float], scratch: tuple[float, float, float], word: str, offer: str, said: str
+) -> None:
+    evidence = {"tfidf_svm": control(*linear), "scratch": control(*scratch)}
+    told = verdict(0.7, evidence, 204, NAMES)
+    assert (told["verdict"], told["offer"]) == (word, offer)
+    assert told["evidence"] == evidence
+    assert told["against"] == ("tfidf_svm" if linear[0] > scratch[0] else "scratch")
+    assert f"Transfer is {word}" in told["story"]
+    assert said in told["story"]
+    assert "70.0 % of the 204 test documents" in told["story"]
+    assert told["story"].count("McNemar") == 2
