@@ -25,7 +25,14 @@ from pipeline.program import log, stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.training.processes import processes
 from pipeline.transfer import classifier
-from pipeline.transfer.documents import encode, folds, longest_input, require_vocabulary
+from pipeline.transfer.documents import (
+    encode,
+    folds,
+    longest_input,
+    only_unknown,
+    require_same_tokenizer,
+    require_vocabulary,
+)
 from pipeline.transfer.training import Labelled, logits, train
 
 FOLDS = 5  # of a cross-validation on train, where there is no dev split
@@ -55,6 +62,8 @@ class Bench(NamedTuple):
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     settings, checkpoint = run.config.finetune, run.input("pretrain")
+    classifier.require_safetensors(checkpoint)
+    require_same_tokenizer(checkpoint, run.input("tokenizer"))
     documents, labels = read_labelled(run)
     accelerator = processes()
     accelerator.wait_for_everyone()  # rank 0 prepares the folder
@@ -62,10 +71,13 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
     length = longest_input(classifier.scratch(checkpoint, labels, 0)[0], settings.max_length_tokens)
     tokenizer.model_max_length = length
-    splits, cut = {}, {}
+    splits, cut, unknown = {}, {}, {}
     for split, rows in documents.items():
         ids, cut[split] = encode(tokenizer, [row["text"] for row in rows], length)
         splits[split] = Labelled(ids, [labels.index(row["label"]) for row in rows])
+        unknown[split] = only_unknown(tokenizer, ids)
+        if unknown[split]:
+            log.warning("finetune: %d documents of %s hold no piece that the tokenizer knows", unknown[split], split)
     log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cut)
 
     bench = Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, out)
@@ -83,6 +95,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     return {
         "documents": {split: len(rows) for split, rows in documents.items()},
         "cut": cut,
+        "only_unknown": unknown,
         "length_tokens": length,
         "labels": {s: dict(sorted(Counter(row["label"] for row in rows).items())) for s, rows in documents.items()},
         "transfer": {"checkpoint_sha256": sha256(checkpoint / "model.safetensors"), **stories[shipped]["origin"]},
@@ -119,6 +132,9 @@ def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
         raise UsageError(f"the class `{unseen[0]}` is in dev and has no training document: add some, or take it out")
     if "dev" not in documents and len(documents["train"]) < FOLDS:
         raise UsageError(f"{len(documents['train'])} training documents are too few: {FOLDS} or more are needed")
+    single = [label for label in labels if [row["label"] for row in documents["train"]].count(label) == 1]
+    if "dev" not in documents and single:
+        log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
     return documents, labels
 
 

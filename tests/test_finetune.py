@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,9 +21,19 @@ from pipeline import finetune
 from pipeline.artifacts import Run
 from pipeline.errors import UsageError
 from pipeline.metrics import calibration
+from pipeline.text import tokenization
 from pipeline.text.documents import read_jsonl, write_jsonl
 from pipeline.transfer import classifier, training
-from pipeline.transfer.documents import IGNORED, encode, epoch_batches, folds, longest_input, require_vocabulary
+from pipeline.transfer.documents import (
+    IGNORED,
+    encode,
+    epoch_batches,
+    folds,
+    longest_input,
+    only_unknown,
+    require_same_tokenizer,
+    require_vocabulary,
+)
 from pipeline.transfer.training import Labelled
 
 LABELS = sorted(upstream.WORDS)
@@ -74,6 +85,40 @@ def test_the_control_has_nothing_of_the_checkpoint_even_before_it_was_trained(tm
     stored = load_file(tmp_path / "model.safetensors")
     name = "model.embeddings.tok_embeddings.weight"
     assert not torch.equal(model.state_dict()[name], stored[name])
+
+
+def test_a_checkpoint_with_another_tokenizer_is_refused_with_both_digests(
+    done: tuple[Run, dict[str, Any]], tmp_path: Path
+) -> None:
+    run, _ = done
+    original = run.input("pretrain/tokenizer.json").read_text("utf-8")
+    run.input("pretrain/tokenizer.json").write_text(original.replace("ବଲ୍", "ବଲ"), "utf-8")
+    try:
+        with pytest.raises(UsageError, match="do not belong together") as refused:
+            finetune.work(run, tmp_path)
+        assert len(set(re.findall(r"\b[0-9a-f]{64}\b", str(refused.value)))) == 2
+    finally:
+        run.input("pretrain/tokenizer.json").write_text(original, "utf-8")
+
+
+@pytest.mark.parametrize("algorithm", ["unigram", "bpe", "wordpiece"])
+def test_a_tokenizer_that_transformers_has_saved_again_is_the_same_one(tmp_path: Path, algorithm: Any) -> None:
+    words, _ = tokenization.count_words(["ଧାନ ବିଲ ଚାଷୀ ବର୍ଷା ଦଳ ଗୋଲ୍ ଖେଳାଳି ରୋଗ ଔଷଧ ଡାକ୍ତର ଜ୍ୱର"] * 9)
+    tokenization.save(tokenization.train(words, algorithm, 400), tmp_path / "run")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run")
+    tokenizer(["ଧାନ"], truncation=True, max_length=8)
+    tokenizer.save_pretrained(tmp_path / "checkpoint")
+    require_same_tokenizer(tmp_path / "checkpoint", tmp_path / "run")
+    texts = ["漢字", "", " \n", "漢 ଧାନ", "ଔଷଧ"]
+    assert only_unknown(tokenizer, tokenizer(texts)["input_ids"]) == 3
+
+
+def test_a_pickle_is_refused(tmp_path: Path) -> None:
+    upstream.save_checkpoint(tmp_path, "bert")
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    for read in (lambda: classifier.pretrained(tmp_path, LABELS, 0), lambda: classifier.load(tmp_path)):
+        with pytest.raises(UsageError, match=r"pytorch_model\.bin is a pickle"):
+            read()
 
 
 def test_every_epoch_reads_each_document_once_in_an_order_of_its_own() -> None:
@@ -217,11 +262,17 @@ def test_two_processes_train_the_same_classifiers_as_one(done: tuple[Run, dict[s
         alone.rename(together)
 
 
-def test_without_a_dev_split_train_is_cross_validated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_dev_split_train_is_cross_validated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.chdir(tmp_path)
-    run = upstream.make_run(tmp_path, "modernbert", {"train": upstream.documents("train", 40)})
+    single = {"id": "single", "text": "अज्ञात", "label": "new"}
+    run = upstream.make_run(tmp_path, "modernbert", {"train": [*upstream.documents("train", 40), single]})
     counts = upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
     assert len(counts["dev_accuracy"]["full"]["each"]) == finetune.FOLDS
+    assert "cross-validation cannot measure classes of a single document: new" in caplog.text
+    assert "1 documents of train hold no piece that the tokenizer knows" in caplog.text
+    assert counts["only_unknown"] == {"train": 1}
     assert counts["shipped"] == "seed-0"
     assert [p.name for p in run.input("finetune/folds/fold-4").iterdir()] == ["training.json"]
     rows = [json.loads(line) for line in run.input("finetune/metrics.jsonl").read_text("utf-8").splitlines()]

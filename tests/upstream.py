@@ -66,7 +66,7 @@ def make_run(root: Path, family: str = "bert", splits: dict[str, list[dict[str, 
     fill = {
         "fetch": labelled,
         "tokenizer": save_tokenizer,
-        "pretrain": lambda part: save_checkpoint(part, family),
+        "pretrain": lambda part: save_checkpoint(part, family, save_tokenizer(part)),
     }
     for name in upstream("finetune")[:-1]:
         finish(run, name, fill.get(name, lambda _: None))

@@ -38,6 +38,7 @@ def pretrained(checkpoint: Path, labels: list[str], seed: int) -> tuple[Any, Pro
     keeps of its masked language model; a part of that model's head that the classifier has too (ModernBERT's
     ``head.dense``) is transferred as well and named in the proof. UsageError: the body is not all in the checkpoint.
     """
+    require_safetensors(checkpoint)
     config = configuration(checkpoint, labels)
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -85,6 +86,7 @@ def load(folder: Path) -> tuple[Any, Any]:
     """The classifier in ``folder`` and its tokenizer. UsageError: there is none, or its head was never trained."""
     if not (folder / "config.json").exists():
         raise UsageError(f"{folder} holds no model: name a folder with config.json and model.safetensors")
+    require_safetensors(folder)
     model, info = AutoModelForSequenceClassification.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
     )
@@ -99,6 +101,16 @@ def load(folder: Path) -> tuple[Any, Any]:
 def temperature(model: Any) -> float:
     """What the logits of ``model`` are divided by before they become probabilities; 1 where none was fitted."""
     return float(getattr(model.config, "calibration_temperature", 1.0))
+
+
+def require_safetensors(folder: Path) -> None:
+    """UsageError if the weights in ``folder`` are a pickle alone."""
+    pickled = next(iter(sorted(folder.glob("*.bin"))), None)
+    if pickled and not any(folder.glob("*.safetensors")):
+        raise UsageError(
+            f"{pickled} is a pickle, which can run any code when it is read, and there is no model.safetensors beside "
+            "it: save the model again with save_pretrained, which writes safetensors"
+        )
 
 
 def body_names(model: Any) -> set[str]:

@@ -1,16 +1,21 @@
 """Labelled documents as token ids, and the batches they are trained in."""
 
+import hashlib
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 from pipeline.errors import UsageError
 from pipeline.training.loop import Batch
 
 Ids = list[list[int]]
 IGNORED = -100  # the label that the loss passes over
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # what spells a character that the vocabulary lacks
 POOL_BATCHES = 8  # batches whose documents are sorted by length together
 
 
@@ -44,6 +49,34 @@ def require_vocabulary(ids: Ids, model: Any) -> None:
             f"the tokenizer gives id {highest} and the model has {rows} embeddings: "
             "they do not belong together; run the pretrain stage again"
         )
+
+
+def require_same_tokenizer(checkpoint: Path, run: Path) -> None:
+    """UsageError if ``checkpoint`` was trained with another tokenizer than the one in the folder ``run``."""
+    theirs = checkpoint / "tokenizer.json"
+    if theirs.exists() and tokenizer_digest(theirs) != tokenizer_digest(run / "tokenizer.json"):
+        raise UsageError(
+            f"{checkpoint} was trained with the tokenizer {tokenizer_digest(theirs)}, and {run} holds "
+            f"{tokenizer_digest(run / 'tokenizer.json')}: they do not belong together; run the pretrain stage again"
+        )
+
+
+def tokenizer_digest(path: Path) -> str:
+    """SHA-256 of what a tokenizer.json says, however it is laid out; truncation and padding are left out of it."""
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
+
+
+def only_unknown(tokenizer: Any, ids: Ids) -> int:
+    """How many documents hold nothing that the tokenizer knows: only unknown tokens, single bytes and space."""
+    used = sorted({token for tokens in ids for token in tokens})
+    pieces = zip(used, tokenizer.convert_ids_to_tokens(used), strict=True)
+    unknown = {*tokenizer.all_special_ids} | {
+        token for token, piece in pieces if _BYTE.fullmatch(piece) or not tokenizer.decode([token]).strip("\ufffd \n")
+    }
+    return sum(unknown.issuperset(tokens) for tokens in ids)
 
 
 def collate(ids: Ids, pad: int, labels: Sequence[int] | None = None) -> Batch:
