@@ -63,14 +63,10 @@ def make_run(root: Path, family: str = "bert", splits: dict[str, list[dict[str, 
         for split, rows in splits.items():
             write_jsonl(part / "labelled" / f"{split}.jsonl", rows)
 
-    def pretrained(part: Path) -> None:
-        save_tokenizer(part)
-        save_checkpoint(part, family)
-
     fill = {
         "fetch": labelled,
         "tokenizer": save_tokenizer,
-        "pretrain": pretrained,
+        "pretrain": lambda part: save_checkpoint(part, family, save_tokenizer(part)),
     }
     for name in upstream("finetune")[:-1]:
         finish(run, name, fill.get(name, lambda _: None))
