@@ -121,9 +121,9 @@ def test_faults_of_labelled_documents_are_told_counted_and_mended(files: Path, p
     assert done.returncode == 0, done.stderr
     for line in (
         "train.tsv: 1 documents without text or label are left out",
-        "1 labels with space around them",
+        "labels with space around them: 1;",
         "labels that look alike count as different classes: `sport`, `Sport`",
-        "1 texts bear different labels, the first: train 5 `news` and test 1 `sport`",
+        "texts with different labels: 1; the first: train 5 `news` and test 1 `sport`",
         "documents that are also in test are taken out: 1 of train",
     ):
         assert f"fetch: {line}" in done.stderr

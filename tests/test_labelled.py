@@ -215,7 +215,9 @@ def test_documents_of_test_are_taken_out_of_train_and_dev_and_test_stays_whole()
 
     kept, faults = labelled_checks.checked(splits, remove_leaked=False)
     assert kept == splits
-    assert "3 documents of train are also in test: what is measured on test flatters" in labelled_checks.lines(faults)
+    assert "documents of train that are also in test: 3; what is measured on test flatters" in labelled_checks.lines(
+        faults
+    )
 
 
 def test_a_dev_split_that_is_all_in_test_is_none_and_a_train_split_is_refused() -> None:
@@ -230,7 +232,7 @@ def test_a_text_with_two_labels_is_told_whichever_splits_it_stands_in() -> None:
     splits = {"train": split(("x y", "a"), ("X y.", "b"), ("z", "b")), "dev": split(("z", "a"), ("!", "a"), ("?", "b"))}
     _, faults = labelled_checks.checked(splits, remove_leaked=True)
     assert faults["conflicts"]["texts"] == 2
-    assert "2 texts bear different labels, the first: train 1 `a` and train 2 `b`" in labelled_checks.lines(faults)
+    assert "texts with different labels: 2; the first: train 1 `a` and train 2 `b`" in labelled_checks.lines(faults)
 
 
 def test_labels_are_stripped_and_numbers_named() -> None:
@@ -238,7 +240,7 @@ def test_labels_are_stripped_and_numbers_named() -> None:
     clean, faults = labelled_checks.checked(splits, remove_leaked=True)
     assert [row["label"] for row in clean["train"]] == ["1", "2", "1.0"]
     assert list(labelled_checks.lines(faults)) == [
-        "2 labels with space around them: the space is taken off",
+        "labels with space around them: 2; the space is taken off",
         "all labels are numbers: they are read as names of classes, without an order",
         "labels that look alike count as different classes: `1`, `1.0`",
     ]

@@ -29,7 +29,7 @@ def verdict(accuracy: float, evidence: Mapping[str, Any], documents: int, names:
     offer = "transfer" if accuracy > evidence["tfidf_svm"]["accuracy"] else "tfidf"
     sentences = [
         f"Transfer is {word} on this data.",
-        f"It is right on {_percent(accuracy)} of the {documents:,} test documents.",
+        f"The transferred classifier is right on {_percent(accuracy)} of the {documents:,} test documents.",
         *(_against(names[name], each) for name, each in evidence.items()),
         _conclusion(word, offer, evidence, names),
     ]
@@ -44,12 +44,12 @@ def verdict(accuracy: float, evidence: Mapping[str, Any], documents: int, names:
 
 def _against(name: str, control: Mapping[str, Any]) -> str:
     gap, coins = control["difference"], control["mcnemar"]
-    interval = f"95 % interval {_points(gap['low'])} to {_points(gap['high'])}, paired bootstrap"
     certain = "" if gap["low"] > 0 or gap["high"] < 0 else ", which chance alone could explain"
     return (
-        f"Against {name}, which is right on {_percent(control['accuracy'])}, that is {_points(gap['mean'])} points "
-        f"({interval}){certain}; of the documents that only one of the two gets right, the model to ship has "
-        f"{coins['only_ours_right']} and the control {coins['only_theirs_right']} (McNemar's test, {_p(coins['p'])})."
+        f"It is {100 * abs(gap['mean']):.1f} points {'ahead of' if gap['mean'] >= 0 else 'behind'} {name} "
+        f"({_percent(control['accuracy'])}){certain}: 95 % interval {_points(gap['low'])} to {_points(gap['high'])}, "
+        f"paired bootstrap; of the documents that one alone gets right, the shipped model has "
+        f"{coins['only_ours_right']} and the control {coins['only_theirs_right']}, {_p(coins['p'])} by McNemar's test."
     )
 
 

@@ -67,18 +67,20 @@ def thinned(points: Sequence[Point], most: int = 300) -> list[Point]:
     return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
 
 
-def whiskers(rows: Sequence[dict[str, Any]], reference: float | None = None) -> dict[str, Any] | None:
+def whiskers(
+    rows: Sequence[dict[str, Any]], *, span: tuple[float, float] = (0.0, 1.0), reference: float | None = None
+) -> dict[str, Any] | None:
     """The layout of estimates with intervals on one axis; None without rows.
 
-    A row holds ``mean`` and may hold ``low``, ``high`` and ``per_seed``, fractions of 1. The axis spans what
-    is drawn, widened to whole tenths, and always ``reference`` (a score to be got by guessing).
+    A row holds ``mean`` and may hold ``low``, ``high`` and ``per_seed``. The axis spans what is drawn, and
+    ``reference``, widened to whole tenths within ``span``.
     """
     if not rows:
         return None
     values = [v for row in rows for v in (row["mean"], row.get("low"), row.get("high"), *row.get("per_seed", ()))]
     shown = [v for v in (*values, reference) if v is not None]
     low, high = math.floor(min(shown) * 10 - 0.2) / 10, math.ceil(max(shown) * 10 + 0.2) / 10
-    low, high = max(low, 0.0), min(high, 1.0)
+    low, high = max(low, span[0]), min(high, span[1])
 
     def at(value: float | None) -> float | None:
         return None if value is None else percent_of(value, low, high)

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.artifacts import Run, read_manifest
 from pipeline.recipe import LINE
 from pipeline.reporting import charts
 from pipeline.text.documents import Document, read_jsonl
+from pipeline.text.labelled_checks import lines as fault_lines
 
 SAMPLES_PER_REASON = 3
 HARDEST = 8
@@ -40,7 +42,6 @@ def everything(run: Run) -> dict[str, Any]:
     """All that the page shows, by the names that ``page.html.jinja`` uses."""
     manifests = {name: m for name in LINE if (m := read_manifest(run.folder / name)) and name != "report"}
     counts = {name: manifest.get("counts", {}) for name, manifest in manifests.items()}
-    predictions = list(_lines(run.input("score/predictions.jsonl")))
     scores = _json(run.input("score/scores.json"))
     return {
         "run": run,
@@ -50,6 +51,8 @@ def everything(run: Run) -> dict[str, Any]:
         "last": max((datetime.fromisoformat(m["started"]) for m in manifests.values() if "started" in m), default=None),
         "scores": scores,
         "whiskers": score_chart(scores),
+        "differences": difference_chart(scores),
+        "reliability": reliability_chart(scores.get("calibration")),
         "baseline_names": BASELINES,
         "funnel": funnel(counts.get("extract", {}), counts.get("filter", {})),
         "samples": dropped_samples(run.input("filter/dropped.jsonl")),
@@ -60,7 +63,8 @@ def everything(run: Run) -> dict[str, Any]:
         "finetune": finetune_chart(list(_lines(run.input("finetune/metrics.jsonl")))),
         "transfer": counts.get("finetune", {}).get("transfer"),
         "confusion": confusion(scores),
-        "hardest": hardest(predictions, run.input("fetch/labelled/test.jsonl")),
+        "hardest": hardest(run.input("score/hardest.jsonl")),
+        "labelled": labelled(counts.get("fetch", {})),
         "versions": next((m["versions"] for m in reversed(manifests.values()) if "versions" in m), {}),
         "settings": {k: v for m in manifests.values() for k, v in flat(m.get("settings", {})).items()},
         "details": {name: flat(values) for name, values in counts.items()},
@@ -112,6 +116,30 @@ def score_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
         if "accuracy" in measured
     ]
     return charts.whiskers(rows)
+
+
+def difference_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
+    """By how much the classifier is ahead of each control in accuracy, with intervals, around zero."""
+    rows = [
+        {"name": f"against {BASELINES.get(name, name)}", **each["difference"]}
+        for name, each in scores.get("evidence", {}).items()
+    ]
+    return charts.whiskers(rows, span=(-1.0, 1.0), reference=0.0)
+
+
+def reliability_chart(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The share of right answers over the probability that the model gave them, before and after its temperature."""
+    if not calibration:
+        return None
+    measured = [
+        {
+            "kind": kind,
+            "dotted": True,
+            "points": [(bin["confidence"], bin["accuracy"]) for bin in calibration[kind]["bins"]],
+        }
+        for kind in ("before", "after")
+    ]
+    return charts.line_chart([{"kind": "ideal", "points": [(0.0, 0.0), (1.0, 1.0)]}, *measured], bottom=0.0)
 
 
 def funnel(extract: dict[str, Any], filtered: dict[str, Any]) -> dict[str, Any] | None:
@@ -180,7 +208,7 @@ def pretrain_chart(rows: list[Document]) -> dict[str, Any] | None:
     layout = charts.line_chart(
         [
             {"name": "training", "kind": "train", "points": charts.thinned(train)},
-            {"name": "validation", "kind": "valid", "points": valid},
+            {"name": "validation", "kind": "valid", "dotted": True, "points": valid},
         ]
     )
     if layout is None:
@@ -238,18 +266,19 @@ def confusion(scores: dict[str, Any]) -> dict[str, Any] | None:
     return {"labels": labels, "rows": rows, "documents": sum(map(sum, counts)), "right": right}
 
 
-def hardest(predictions: list[Document], test_file: Path) -> list[Document]:
-    """The wrong predictions that the model was surest of, with their texts."""
-    wrong = [row for row in predictions if row["label"] != row["predicted"] and row.get("probabilities")]
-    wrong.sort(key=lambda row: -row["probabilities"][row["predicted"]])
-    ids = {row["id"] for row in wrong[:HARDEST]}
-    texts = {document["id"]: document["text"] for document in _lines(test_file) if document["id"] in ids}
-    return [
-        {
-            **row,
-            "text": shortened(texts.get(row["id"], "")),
-            "probability": row["probabilities"][row["predicted"]],
-            "probability_of_label": row["probabilities"].get(row["label"], 0.0),
-        }
-        for row in wrong[:HARDEST]
-    ]
+def hardest(path: Path) -> list[Document]:
+    """The first of the documents that the score stage found hardest, shortened."""
+    return [{**row, "text": shortened(row["text"])} for row in islice(_lines(path), HARDEST)]
+
+
+def labelled(fetched: dict[str, Any]) -> dict[str, Any] | None:
+    """How many documents each class has in each split, and what was wrong with them, a line each."""
+    splits = fetched.get("labelled")
+    if not splits:
+        return None
+    classes = sorted({label for split in splits.values() for label in split["classes"]})
+    return {
+        "splits": splits,
+        "rows": [(label, [split["classes"].get(label, 0) for split in splits.values()]) for label in classes],
+        "faults": list(fault_lines(faults)) if (faults := fetched.get("labelled_faults")) else [],
+    }

@@ -24,6 +24,7 @@ def render(found: dict[str, Any]) -> str:
         "number": number,
         "percent": percent,
         "points": points,
+        "chance": chance,
         "duration": duration,
         "bytes": in_bytes,
         "words": lambda name: str(name).replace("_", " "),
@@ -47,6 +48,11 @@ def percent(share: float) -> str:
 def points(share: float) -> str:
     """A difference of shares in percentage points, with its sign."""
     return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def chance(p: float) -> str:
+    """A p-value with three decimals."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def duration(seconds: float) -> str:

@@ -68,20 +68,20 @@ def conflicts(splits: Splits, keys: dict[str, list[str]]) -> dict[str, Any]:
 def lines(found: Faults) -> Iterator[str]:
     """Each fault in one line."""
     if found["spaced_labels"]:
-        yield f"{found['spaced_labels']} labels with space around them: the space is taken off"
+        yield f"labels with space around them: {found['spaced_labels']}; the space is taken off"
     if found["number_labels"]:
         yield "all labels are numbers: they are read as names of classes, without an order"
     for group in found["alike_labels"]:
         yield f"labels that look alike count as different classes: {', '.join(f'`{label}`' for label in group)}"
     if torn := found["conflicts"]["texts"]:
         first = " and ".join(f"{row['split']} {row['id']} `{row['label']}`" for row in found["conflicts"]["first"][0])
-        yield f"{torn} texts bear different labels, the first: {first}"
+        yield f"texts with different labels: {torn}; the first: {first}"
     for where, count in found["duplicates"].items():
         inside, _, other = where.partition(" in ")
         if count and not other:
-            yield f"{count} documents of {inside} repeat another one of {inside}"
+            yield f"documents of {inside} that repeat another one of {inside}: {count}"
         if count and other and not found["removed"].get(inside):
-            yield f"{count} documents of {inside} are also in {other}: what is measured on {other} flatters"
+            yield f"documents of {inside} that are also in {other}: {count}; what is measured on {other} flatters"
     if any(found["removed"].values()):
         gone = " and ".join(f"{count} of {role}" for role, count in found["removed"].items() if count)
         yield f"documents that are also in test are taken out: {gone} (labelled.remove_leaked=false keeps them)"
