@@ -4,7 +4,6 @@ Reads `encode/` (token ids) and `tokenizer/`. Writes `pretrain/`, which AutoMode
 and `metrics.jsonl`. Runs on one process or under `accelerate launch` on many, and goes on from its newest checkpoint.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.artifacts import Run, read_manifest, write_json
+from pipeline.artifacts import Run, read_manifest
 from pipeline.errors import UsageError
 from pipeline.model.masked_lm import masked_lm
 from pipeline.model.piece_vectors import starting_from_vectors
@@ -23,7 +22,7 @@ from pipeline.program import log, stage_main
 from pipeline.text.encoded import blocks
 from pipeline.training.compilation import keep_compiled_in
 from pipeline.training.masked import MaskedBlocks
-from pipeline.training.pretraining import Plan, Session, make_plan, train
+from pipeline.training.pretraining import Session, train
 from pipeline.training.processes import processes
 
 VALID_BLOCKS = 256
@@ -45,11 +44,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     session = Session(
         settings, accelerator, train=train_blocks, valid=_masked_blocks(run, "valid", tokenizer), new_model=new_model
     )
-    plan = _plan(session, out / "plan.json", began)
-    epochs = plan.steps * settings.global_batch_blocks / len(session.train.blocks)
-    how = f"{plan.precision}, {'compiled' if plan.compiled else 'not compiled'}"
-    log.info("pretrain: %d steps of %d tokens, %.1f epochs, %s", plan.steps, session.tokens_a_step, epochs, how)
-    model, figures = train(session, plan, out, _valid_tokens_per_byte(run))
+    model, plan, figures = train(session, out, began, _valid_tokens_per_byte(run))
     log.info("pretrain: validation loss %.3f nats, %d tokens/s", figures["valid_nats"], figures["tokens_per_s"])
     if accelerator.is_main_process:
         model.save_pretrained(out)
@@ -57,7 +52,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         for scratch in ("checkpoints", "compiled"):
             shutil.rmtree(out / scratch, ignore_errors=True)
     sizes = {"parameters": model.num_parameters(), "processes": accelerator.num_processes}
-    return {**sizes, **plan._asdict(), "epochs": round(epochs, 2), **figures}
+    return {**sizes, **plan._asdict(), "epochs": round(session.epochs(plan), 2), **figures}
 
 
 def _masked_blocks(run: Run, split: str, tokenizer: PreTrainedTokenizerBase) -> MaskedBlocks:
@@ -66,16 +61,6 @@ def _masked_blocks(run: Run, split: str, tokenizer: PreTrainedTokenizerBase) -> 
     return MaskedBlocks(
         ids if split == "train" else ids[:VALID_BLOCKS], special, tokenizer.mask_token_id, len(tokenizer)
     )
-
-
-def _plan(session: Session, path: Path, began: float) -> Plan:
-    """The plan of an interrupted attempt, or a new one, kept for later ones."""
-    if path.exists():
-        return Plan(**json.loads(path.read_text("utf-8")))
-    plan = make_plan(session, began)
-    if session.accelerator.is_main_process:
-        write_json(path, plan._asdict())
-    return plan
 
 
 def _valid_tokens_per_byte(run: Run) -> float:

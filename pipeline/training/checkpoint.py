@@ -51,8 +51,11 @@ def save(
 
 
 def load(folder: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any] | None:
-    """Load the newest whole checkpoint; returns its ``step`` and what was saved ``about`` it, or None without one."""
-    for path in sorted(folder.glob("step-*[0-9]"), reverse=True):
+    """Load the newest whole checkpoint in or below ``folder``.
+
+    Returns its ``step`` and what was saved ``about`` it, or None without one.
+    """
+    for path in sorted(folder.rglob("step-*[0-9]"), key=lambda path: path.name, reverse=True):
         try:
             about: dict[str, Any] = json.loads((path / "about.json").read_text("utf-8"))
             damaged = [name for name, digest in about["sha256"].items() if sha256(path / name) != digest]

@@ -1,35 +1,38 @@
 """The log of a training run: a line of JSON each few steps, and nothing lost or doubled by a restart."""
 
 import json
-import math
+import os
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 
 class Journal:
-    """Writes ``metrics.jsonl``. Losses stay on the device until a line is due, so that logging holds no step up."""
+    """Writes ``metrics.jsonl``, going on from the ``state`` that an earlier attempt had after ``first_step``."""
 
-    def __init__(self, path: Path, *, first_step: int, seconds_before: float, tokens_a_step: int, every: int) -> None:
+    def __init__(self, path: Path, *, first_step: int, state: dict[str, Any], tokens_a_step: int, every: int) -> None:
         self.path, self.every, self.tokens_a_step = path, every, tokens_a_step
-        self.started = time.perf_counter() - seconds_before
-        self.last_seconds = seconds_before
-        self.pending: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.skipped = 0
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= first_step]
-        path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        self.last_seconds: float = state.get("last_seconds", 0.0)
+        self.pending: list[float | None] = state.get("pending", [])
+        self.skipped: int = state.get("skipped", 0)
+        self.started: float = time.perf_counter() - state.get("seconds", 0.0)
+        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+        if later := [line for line in lines if json.loads(line)["step"] > first_step]:
+            os.truncate(path, path.stat().st_size - sum(map(len, later)))
 
     @property
     def seconds(self) -> float:
         """Time spent training, over all attempts."""
         return time.perf_counter() - self.started
 
-    def add(self, done: int, loss: torch.Tensor, norm: torch.Tensor) -> None:
-        """Take note of the step that makes ``done`` steps in all."""
-        self.pending.append((loss, norm))
+    def state(self) -> dict[str, Any]:
+        names = ("last_seconds", "pending", "skipped", "seconds")
+        return {name: getattr(self, name) for name in names}
+
+    def add(self, done: int, loss: float | None) -> None:
+        """Take note of the step that makes ``done`` steps in all; None for a skipped one."""
+        self.pending.append(loss)
+        self.skipped += loss is None
         if done % self.every == 0:
             self.write(done)
 
@@ -37,11 +40,9 @@ class Journal:
         """Write a line over the steps since the last one, and flush it."""
         line: dict[str, Any] = {"step": done, "seconds": round(self.seconds, 3), "tokens": done * self.tokens_a_step}
         if self.pending:
-            losses, norms = (torch.stack(column).tolist() for column in zip(*self.pending, strict=True))
-            finite = [loss for loss, norm in zip(losses, norms, strict=True) if math.isfinite(norm)]
-            self.skipped += len(losses) - len(finite)
-            rate = len(losses) * self.tokens_a_step / (self.seconds - self.last_seconds)
-            line |= {"tokens_per_s": round(rate), "loss_nats": sum(finite) / len(finite) if finite else None}
+            taken = [loss for loss in self.pending if loss is not None]
+            rate = len(self.pending) * self.tokens_a_step / (self.seconds - self.last_seconds)
+            line |= {"tokens_per_s": round(rate), "loss_nats": sum(taken) / len(taken) if taken else None}
             self.last_seconds = self.seconds
             self.pending.clear()
         if self.skipped:

@@ -32,6 +32,7 @@ def fit(
     summed_loss: Callable[[torch.nn.Module, Batch], torch.Tensor],
     rate: Callable[[int], float],
     after_step: Callable[[int, torch.Tensor, torch.Tensor], None],
+    sound: Callable[[torch.Tensor, torch.Tensor], bool] = lambda _loss, norm: bool(torch.isfinite(norm)),
     precision: str = "fp32",
     clip_norm: float = 1.0,
 ) -> None:
@@ -40,8 +41,8 @@ def fit(
     ``steps`` yields the step's number and this process's micro-batches, on its device. ``items(batch)`` counts what
     the loss averages over; ``summed_loss(model, batch)`` is the loss summed over them, in nats. ``rate(step)``
     multiplies each parameter group's ``peak_lr``. ``after_step(step, loss, norm)`` receives two 0-d float32 tensors:
-    the mean loss of the global batch and the gradient's norm before clipping. A step whose gradient is not finite
-    changes nothing; its norm tells.
+    the mean loss of the global batch and the gradient's norm before clipping. ``sound`` gets the same before the step
+    and says whether to take it; left to itself it skips a gradient that is not finite.
     """
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     parameters = [parameter for group in groups for parameter in group["params"]]
@@ -59,7 +60,7 @@ def fit(
             total += loss.detach().float()
         total = accelerator.reduce(total, "sum") / count
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
-        if torch.isfinite(norm):
+        if sound(total, norm):
             for group in groups:
                 group["lr"] = group["peak_lr"] * rate(step)
             for optimizer in optimizers:

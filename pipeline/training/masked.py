@@ -70,20 +70,25 @@ def training_steps(
     global_batch: int,
     micro_batch: int,
     rate: Callable[[int], float],
-    seed: int,
+    seed: Callable[[int], int],
 ) -> Iterator[tuple[int, list[Batch]]]:
     """Each of ``steps`` with this process's share of its global batch, cut into micro-batches, on its device.
 
-    Blocks come in the order of ``epoch_order(seed, epoch)``, epoch after epoch; ``rate(step)`` is the share hidden.
+    Blocks come in the order of ``epoch_order(seed(step), epoch)``, epoch after epoch; ``rate(step)`` is the share
+    hidden.
     """
     n = len(data.blocks)
-    order = lru_cache(maxsize=2)(lambda epoch: epoch_order(seed, epoch, n))
+    order = lru_cache(maxsize=2)(lambda seed, epoch: epoch_order(seed, epoch, n))
     mine = np.array_split(np.arange(global_batch), accelerator.num_processes)[accelerator.process_index]
     parts = np.array_split(mine, math.ceil(len(mine) / micro_batch))
     for step in steps:
-        which = {row: order(place // n)[place % n] for row in mine.tolist() for place in [step * global_batch + row]}
+        which = {
+            row: order(seed(step), place // n)[place % n]
+            for row in mine.tolist()
+            for place in [step * global_batch + row]
+        }
         batches = (
-            data.batch(np.array([which[row] for row in part]), part, rate=rate(step), seed=seed, step=step)
+            data.batch(np.array([which[row] for row in part]), part, rate=rate(step), seed=seed(step), step=step)
             for part in parts
         )
         yield step, [to_device(batch, accelerator.device) for batch in batches]

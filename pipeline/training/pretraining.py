@@ -1,7 +1,9 @@
 """A run of masked-LM pretraining: planned once, stopped and resumed at will, the same on any number of processes."""
 
+import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +15,11 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel
 
+from pipeline.artifacts import write_json
 from pipeline.config import Pretrain
+from pipeline.errors import UsageError
 from pipeline.model.attention import suit_attention
-from pipeline.program import progress
+from pipeline.program import log, progress
 from pipeline.training import checkpoint
 from pipeline.training.compilation import can_compile, compile_layers
 from pipeline.training.journal import Journal
@@ -24,6 +28,7 @@ from pipeline.training.masked import MaskedBlocks, masked_tokens, summed_loss, t
 from pipeline.training.optimizers import muon_and_adamw
 from pipeline.training.precision import settle_precision
 from pipeline.training.stopping import StopRequest
+from pipeline.training.watch import BAD_IN_A_ROW, DivergedError, Watch
 
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # what `micro_batch_blocks: auto` holds at once
 WARM_UP_STEPS, MEASURED_STEPS = 2, 5
@@ -36,6 +41,7 @@ class Plan(NamedTuple):
     steps: int
     precision: str
     compiled: bool
+    detours: tuple[int, ...] = ()  # the steps from which on other blocks were read, after the run had diverged
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,9 @@ class Session:
         given, tokens = self.settings.micro_batch_blocks, MICRO_BATCH_TOKENS.get(self.accelerator.device.type, 8192)
         return given if isinstance(given, int) else max(1, tokens // self.settings.length_tokens)
 
+    def epochs(self, plan: Plan) -> float:
+        return plan.steps * self.settings.global_batch_blocks / len(self.train.blocks)
+
     def start(self, *, compiled: bool) -> tuple[PreTrainedModel, Any, list[Any]]:
         """The model at step 0, the same as the launcher shares it out, and its optimizers."""
         torch.manual_seed(self.settings.seed)
@@ -71,7 +80,13 @@ class Session:
         return model, wrapped, optimizers
 
     def take_steps(
-        self, wrapped: Any, optimizers: list[Any], plan: Plan, steps: range, after_step: Callable[..., None]
+        self,
+        wrapped: Any,
+        optimizers: list[Any],
+        plan: Plan,
+        steps: range,
+        watch: Watch,
+        after_step: Callable[[int], None],
     ) -> None:
         """Take ``steps`` of the run that ``plan`` lays out."""
         s = self.settings
@@ -86,12 +101,13 @@ class Session:
                 global_batch=s.global_batch_blocks,
                 micro_batch=self.micro_batch,
                 rate=lambda step: s.mask_rate + (s.mask_rate_end - s.mask_rate) * step / plan.steps,
-                seed=s.seed,
+                seed=lambda step: s.seed + sum(step >= start for start in plan.detours),
             ),
             items=masked_tokens,
             summed_loss=summed_loss,
             rate=lambda step: warmup_stable_decay(step, plan.steps, s.warmup_share, s.decay_share),
-            after_step=after_step,
+            after_step=lambda step, _loss, _norm: after_step(step),
+            sound=watch.sound,
             precision=plan.precision,
         )
 
@@ -131,7 +147,7 @@ def _trial(session: Session, precision: str, *, compiled: bool) -> tuple[float, 
     _, wrapped, optimizers = session.start(compiled=compiled)
     trial, at = Plan(1000, precision, compiled), list[float]()
     steps = range(WARM_UP_STEPS + MEASURED_STEPS)
-    session.take_steps(wrapped, optimizers, trial, steps, lambda *_: at.append(time.monotonic()))
+    session.take_steps(wrapped, optimizers, trial, steps, Watch(), lambda _step: at.append(time.monotonic()))
     step = (at[-1] - at[WARM_UP_STEPS - 1]) / MEASURED_STEPS
     session.valid_nats(wrapped, trial)
     evaluation = time.monotonic() - at[-1]
@@ -139,46 +155,104 @@ def _trial(session: Session, precision: str, *, compiled: bool) -> tuple[float, 
     return step, evaluation
 
 
-def train(session: Session, plan: Plan, out: Path, tokens_per_byte: float) -> tuple[PreTrainedModel, dict[str, Any]]:
+def train(
+    session: Session, out: Path, began: float, tokens_per_byte: float
+) -> tuple[PreTrainedModel, Plan, dict[str, Any]]:
+    """Train in ``out`` from where an earlier attempt was left, with its plan, or from the start with a new one.
+
+    Returns the model, the plan, and what the log ends with. Raises Interrupted, after a checkpoint, when a signal asks
+    to stop, and UsageError where training diverges again and again.
+    """
+    path = out / "plan.json"
+    plan = Plan(**json.loads(path.read_text("utf-8"))) if path.exists() else make_plan(session, began)
+    how = f"{plan.precision}, {'compiled' if plan.compiled else 'not compiled'}"
+    log.info(
+        "pretrain: %d steps of %d tokens, %.1f epochs, %s", plan.steps, session.tokens_a_step, session.epochs(plan), how
+    )
+    stop = StopRequest()
+    while True:
+        if session.accelerator.is_main_process:
+            _keep(plan, path)
+        try:
+            model, figures = _attempt(session, plan, out, tokens_per_byte, stop)
+            return model, plan, figures
+        except DivergedError as error:
+            plan = _detour(session, plan, out, error.good)
+        session.accelerator.free_memory()
+
+
+def _keep(plan: Plan, path: Path) -> None:
+    write_json(path.with_suffix(".tmp"), plan._asdict())
+    path.with_suffix(".tmp").replace(path)
+
+
+def _detour(session: Session, plan: Plan, out: Path, good: int) -> Plan:
+    """The plan that reads other blocks from step ``good`` on (PaLM's remedy: arXiv 2204.02311, section 5.1)."""
+    if good in plan.detours:
+        raise UsageError(
+            f"training diverged after step {good} and again on other blocks: delete {out} and lower "
+            f"pretrain.learning_rate (it is {session.settings.learning_rate:g})"
+        )
+    if session.accelerator.is_main_process:
+        what = f"{BAD_IN_A_ROW} steps in a row had a spike of the loss or a gradient that is not finite"
+        log.warning("pretrain: %s: back to step %d, and on with other blocks", what, good)
+        for later in (out / "checkpoints").glob("step-*"):  # this first: a kill in between only diverges once more
+            shutil.rmtree(later)
+    session.accelerator.wait_for_everyone()
+    return plan._replace(detours=(*plan.detours, good))
+
+
+def _attempt(
+    session: Session, plan: Plan, out: Path, tokens_per_byte: float, stop: StopRequest
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     """Train from the newest checkpoint in ``out`` to the last step of ``plan``.
 
-    Returns the model and what the log ends with. Raises Interrupted, after a checkpoint, when a signal asks to stop.
+    Returns the model and what the log ends with. Raises Interrupted, and DivergedError.
     """
     settings, accelerator = session.settings, session.accelerator
-    stop = StopRequest()
     model, wrapped, optimizers = session.start(compiled=plan.compiled)
-    before = checkpoint.load(out / "checkpoints", model, optimizers) or {"step": 0, "seconds": 0.0}
+    new: dict[str, Any] = {"step": 0, "journal": {}, "watch": {}, "figures": {}}
+    before = checkpoint.load(out / "checkpoints", model, optimizers) or new
+    watch = Watch(**before["watch"])
+    figures: dict[str, Any] = before["figures"]
     journal = Journal(
         out / "metrics.jsonl" if accelerator.is_main_process else Path(os.devnull),
         first_step=before["step"],
-        seconds_before=before["seconds"],
+        state=before["journal"],
         tokens_a_step=session.tokens_a_step,
         every=settings.log_steps,
     )
     evaluations = {round((i + 1) * plan.steps / settings.evaluations) for i in range(settings.evaluations)}
     bar = progress(desc="pretrain", unit="step", total=plan.steps, initial=before["step"])
     last_saved = time.monotonic()
-    figures: dict[str, Any] = {}
 
-    def after_step(step: int, loss: torch.Tensor, norm: torch.Tensor) -> None:
+    def save(folder: Path, done: int) -> None:
         nonlocal last_saved
+        if accelerator.is_main_process:
+            about = {"journal": journal.state(), "watch": watch.state(), "figures": figures}
+            checkpoint.save(folder, done, model, optimizers, about)
+        last_saved = time.monotonic()
+
+    def after_step(step: int) -> None:
         done = step + 1
-        journal.add(done, loss, norm)
+        journal.add(done, watch.loss)
         bar.update()
         if done in evaluations:
             nats = session.valid_nats(wrapped, plan)
             figures.update(valid_nats=nats, valid_bits_per_byte=nats * tokens_per_byte / math.log(2))
             journal.write(done, **figures)
+            if not watch.in_a_row and done < plan.steps:
+                watch.good = done
+                save(out / "checkpoints/good", done)  # at a step, not at a time: a way back that is always the same
         stopping = stop.agreed(accelerator)
         if stopping or time.monotonic() - last_saved > settings.checkpoint_minutes * 60:
-            if accelerator.is_main_process:
-                checkpoint.save(out / "checkpoints", done, model, optimizers, {"seconds": journal.seconds})
-            last_saved = time.monotonic()
+            save(out / "checkpoints", done)
         if stopping:
             accelerator.wait_for_everyone()  # a launcher kills the rest once one process has ended
             stop.stop()
 
-    session.take_steps(wrapped, optimizers, plan, range(before["step"], plan.steps), after_step)
+    session.take_steps(wrapped, optimizers, plan, range(before["step"], plan.steps), watch, after_step)
     tokens = plan.steps * session.tokens_a_step
-    figures |= {"seconds": round(journal.seconds, 1), "tokens": tokens, "tokens_per_s": round(tokens / journal.seconds)}
+    rate = round(tokens / journal.seconds)
+    figures |= {"seconds": round(journal.seconds, 1), "tokens": tokens, "tokens_per_s": rate}
     return model, figures | {"skipped_steps": journal.skipped}
