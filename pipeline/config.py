@@ -135,8 +135,14 @@ class Pretrain(Settings):
 
 
 class Finetune(Settings):
-    strategy: Literal["full", "last_layers", "head_then_all", "gradual", "scratch"] = Field(
-        "full", description="what trains, and when: docs/transfer.md"
+    strategy: Literal["auto", "hybrid", "features", "full", "last_layers", "head_then_all", "gradual", "scratch"] = (
+        Field("auto", description="what trains, and when, and what answers: docs/transfer.md")
+    )
+    network: Literal["full", "last_layers", "head_then_all", "gradual"] = Field(
+        "full", description="the strategy of the network in auto and hybrid"
+    )
+    machine: Literal["svm", "logistic", "neighbours"] = Field(
+        "svm", description="what classifies features: auto, hybrid, features"
     )
     layers: int = Field(2, ge=0, description="layers that train with the head, from the top: last_layers")
     layer_decay: float = Field(1.0, gt=0, le=1, description="of the rate from a layer to the one below it")

@@ -46,18 +46,17 @@ def classify_all(arguments: argparse.Namespace) -> None:
     documents = iter(arguments.text or read_texts(arguments.file, arguments.column or columns))
     first = list(islice(documents, AT_ONCE))  # what is wrong with the input shows before libraries take their time
     from pipeline.training.processes import processes
-    from pipeline.transfer.classifier import load, quiet_transformers
-    from pipeline.transfer.training import classify
+    from pipeline.transfer.classifier import quiet_transformers
+    from pipeline.transfer.shipped import classify, load
 
     quiet_transformers()
-    (model, tokenizer), accelerator = load(folder), processes()
-    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    classifier, accelerator = load(folder), processes()
     texts = first
     try:
         while texts:
-            said = classify(accelerator, model, tokenizer, [normalize(text) for text in texts])
+            said = classify(accelerator, classifier, [normalize(text) for text in texts])
             for text, row in zip(texts, said.tolist(), strict=True):
-                print(_line(text, dict(zip(labels, row, strict=True)), as_json=arguments.json))
+                print(_line(text, dict(zip(classifier.labels, row, strict=True)), as_json=arguments.json))
             sys.stdout.flush()
             texts = list(islice(documents, AT_ONCE))
     except BrokenPipeError:  # whoever read us has had enough, e.g. `head`

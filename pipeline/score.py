@@ -23,29 +23,35 @@ from pipeline.program import log, stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.training.processes import processes
 from pipeline.transfer.baseline import tfidf_svm
-from pipeline.transfer.classifier import load, quiet_transformers, temperature
-from pipeline.transfer.training import classify
+from pipeline.transfer.classifier import quiet_transformers
+from pipeline.transfer.joining import mixed
+from pipeline.transfer.shipped import classify, load
 
 Classes = list[int]
-Table = npt.NDArray[np.float64]
+Table = npt.NDArray[np.floating[Any]]
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     quiet_transformers()
     accelerator, folder = processes(), run.input("finetune")
-    model, tokenizer = load(folder / "model")
-    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    classifier = load(folder / "model")
+    labels = classifier.labels
     test = read_test(run, labels)
     texts, true = [row["text"] for row in test], [labels.index(row["label"]) for row in test]
 
     said = {name: said_by_seed(accelerator, folder / place, texts) for name, place in PLACES.items()}
+    choice = finetuned(run)["choice"]
+    if choice["answer"] == "joined":
+        (linear,) = said["linear"].values()
+        said["joined"] = {seed: mixed(choice["share"], each, linear) for seed, each in said["network"].items()}
+    said = {"test": said[choice["answer"]], **{name: seeds for name, seeds in said.items() if seeds}}
     seen = {name: [each.argmax(-1).tolist() for each in seeds.values()] for name, seeds in said.items()}
     seen["tfidf_svm"] = [lexical_classes(run, texts, labels)]
     drawn = bootstrap.draws(len(test), run.config.score.resamples)
     resampled = {name: bootstrap.resampled(drawn, seeds, true, len(labels)) for name, seeds in seen.items()}
     figures = {name: summary(seeds, true, resampled[name]) for name, seeds in seen.items()}
 
-    probabilities = classify(accelerator, model, tokenizer, texts)
+    probabilities = classify(accelerator, classifier, texts)
     shipped = probabilities.argmax(-1).tolist()
     rivals = {"tfidf_svm": seen["tfidf_svm"][0], "scratch": twin(run, said["scratch"]).argmax(-1).tolist()}
     evidence = {
@@ -70,7 +76,8 @@ def work(run: Run, out: Path) -> dict[str, Any]:
             },
         },
         "shipped": scores.summary(shipped, true),
-        "calibration": believed(probabilities, true, temperature(model)),
+        "calibration": believed(probabilities, true, classifier.temperature),
+        "parts": {name: figures[name] for name in ("network", "linear", "joined") if name in figures},
         "baselines": {name: figures[name] for name in BASELINES},
         **verdict(figures["test"]["accuracy"]["mean"], evidence, len(test), BASELINES),
     }
@@ -86,7 +93,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     }
 
 
-PLACES = {"test": ".", "scratch": "scratch"}  # under finetune/
+PLACES = {"network": ".", "linear": "linear", "scratch": "scratch"}  # under finetune/
 BASELINES = {"tfidf_svm": "character TF-IDF with a linear SVM", "scratch": "the same network from random weights"}
 HARDEST = 20
 
@@ -108,13 +115,20 @@ def read_test(run: Run, labels: list[str]) -> list[Document]:
 def said_by_seed(accelerator: Accelerator, folder: Path, texts: list[str]) -> dict[str, Table]:
     """The probabilities that the classifier of each seed gives, by the name of its folder: (documents, classes)."""
     seeds = sorted(folder.glob("seed-*"), key=lambda seed: int(seed.name.removeprefix("seed-")))
-    return {seed.name: classify(accelerator, *load(seed), texts) for seed in seeds}
+    return {seed.name: classify(accelerator, load(seed), texts) for seed in seeds}
 
 
 def twin(run: Run, controls: dict[str, Table]) -> Table:
     """What the control says that met the documents in the same order as the shipped model; else the first one."""
-    manifest = read_manifest(run.folder / "finetune") or {}
-    return controls.get(manifest.get("counts", {}).get("shipped"), next(iter(controls.values())))
+    return controls.get(finetuned(run)["shipped"], next(iter(controls.values())))
+
+
+def finetuned(run: Run) -> dict[str, Any]:
+    """What the finetune stage counted."""
+    manifest = read_manifest(run.folder / "finetune")
+    assert manifest, "the recipe asks for the finetune stage first"
+    counts: dict[str, Any] = manifest["counts"]
+    return counts
 
 
 def lexical_classes(run: Run, texts: list[str], labels: list[str]) -> Classes:

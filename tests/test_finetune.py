@@ -23,7 +23,7 @@ from pipeline.errors import UsageError
 from pipeline.metrics import calibration
 from pipeline.text import tokenization
 from pipeline.text.documents import read_jsonl, write_jsonl
-from pipeline.transfer import classifier, training
+from pipeline.transfer import classifier, networks, training
 from pipeline.transfer.documents import (
     encode,
     epoch_batches,
@@ -149,9 +149,9 @@ def test_the_model_to_ship_is_the_best_on_dev_then_the_surest() -> None:
         return {"epochs": [{"dev_accuracy": 1.0, "dev_nats": 0.0}, {"dev_accuracy": accuracy, "dev_nats": nats}]}
 
     figures = [(0.5, 0.1), (0.6, 0.9), (0.6, 0.8), (0.6, 0.8)]
-    stories = {finetune.Job("full", i, f"seed-{i}"): story(*each) for i, each in enumerate(figures)}
-    stories |= {finetune.Job("scratch", 0, "scratch/seed-0"): story(0.9, 0.1)}
-    assert finetune.best(stories).folder == "seed-2"
+    stories = {networks.Job("full", i, f"seed-{i}"): story(*each) for i, each in enumerate(figures)}
+    stories |= {networks.Job("scratch", 0, "scratch/seed-0"): story(0.9, 0.1)}
+    assert networks.best(stories).folder == "seed-2"
 
 
 def test_folds_share_out_every_class() -> None:
@@ -220,7 +220,7 @@ def test_every_classifier_holds_the_temperature_that_dev_gives_it(done: tuple[Ru
         table = training.logits(Accelerator(cpu=True), model, ids, tokenizer.pad_token_id)
         fitted = calibration.temperature(table.numpy(), [LABELS.index(row["label"]) for row in dev])
         assert classifier.temperature(model) == pytest.approx(fitted, rel=0.02)
-    assert counts["temperature"] == classifier.temperature(model) != 1
+    assert classifier.temperature(model) != 1
 
 
 def test_an_interrupted_stage_keeps_finished_seeds_and_makes_the_same_others(
@@ -268,7 +268,7 @@ def test_without_a_dev_split_train_is_cross_validated(
     single = {"id": "single", "text": "अज्ञात", "label": "new"}
     run = upstream.make_run(tmp_path, "modernbert", {"train": [*upstream.documents("train", 40), single]})
     counts = upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
-    assert len(counts["dev_accuracy"]["full"]["each"]) == finetune.FOLDS
+    assert len(counts["dev_accuracy"]["full"]["each"]) == networks.FOLDS
     assert "cross-validation cannot measure classes of a single document: new" in caplog.text
     assert "1 documents of train hold no piece that the tokenizer knows" in caplog.text
     assert counts["only_unknown"] == {"train": 1}
@@ -276,8 +276,9 @@ def test_without_a_dev_split_train_is_cross_validated(
     assert [p.name for p in run.input("finetune/folds/fold-4").iterdir()] == ["training.json"]
     rows = [json.loads(line) for line in run.input("finetune/metrics.jsonl").read_text("utf-8").splitlines()]
     stories = [json.loads(path.read_text("utf-8")) for path in run.input("finetune/folds").glob("*/training.json")]
-    assert counts["temperature"] == pytest.approx(math.prod(story["temperature"] for story in stories) ** (1 / 5))
-    assert {row["fold"] for row in rows if "fold" in row} == set(range(finetune.FOLDS))
+    heat = classifier.temperature(classifier.load(run.input("finetune/model"))[0])
+    assert heat == pytest.approx(math.prod(story["temperature"] for story in stories) ** (1 / 5))
+    assert {row["fold"] for row in rows if "fold" in row} == set(range(networks.FOLDS))
     assert all(("fold" in row) == ("dev_nats" in row) for row in rows)
 
 

@@ -16,7 +16,9 @@ from pipeline.text.documents import write_jsonl
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]
 WORDS = {"ଖେଳ": ["ବଲ୍", "ଦଳ", "ଗୋଲ୍", "ଖେଳାଳି"], "ଚାଷ": ["ଧାନ", "ବିଲ", "ବର୍ଷା", "ଚାଷୀ"], "ସ୍ୱାସ୍ଥ୍ୟ": ["ରୋଗ", "ଔଷଧ", "ଡାକ୍ତର", "ଜ୍ୱର"]}
 COMMON = ["ଏହା", "ସେ", "ଓ", "ଆଜି", "ଭଲ", "ଗାଁ"]
-SETTINGS = "finetune: {seeds: 2, epochs: 3, batch_documents: 12, learning_rate: 2e-3, max_length_tokens: 12}\n"
+SETTINGS = (
+    "finetune: {strategy: full, seeds: 2, epochs: 3, batch_documents: 12, learning_rate: 2e-3, max_length_tokens: 12}\n"
+)
 
 
 def documents(split: str, count: int) -> list[dict[str, str]]:

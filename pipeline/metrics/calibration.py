@@ -68,6 +68,11 @@ def measured(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any
     }
 
 
+def softmax(table: npt.ArrayLike) -> Floats:
+    """Probabilities from logits (documents, classes)."""
+    return np.asarray(np.exp(_log_softmax(np.asarray(table, np.float64))))
+
+
 def _log_softmax(table: Floats) -> Floats:
     table = table - table.max(-1, keepdims=True)
     return np.asarray(table - np.log(np.exp(table).sum(-1, keepdims=True)))

@@ -12,8 +12,7 @@ from pipeline.artifacts import Run
 from pipeline.text.encoded import blocks
 from pipeline.training.masked import MaskedBlocks
 from pipeline.training.processes import processes
-from pipeline.transfer.classifier import load
-from pipeline.transfer.training import classify
+from pipeline.transfer.shipped import classify, load
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -62,6 +61,6 @@ def visible(piece: str) -> str:
 
 def answers(model: Path, texts: list[str]) -> list[tuple[str, float]]:
     """The class of each text and its probability."""
-    network, tokenizer = load(model)
-    table = classify(processes(), network, tokenizer, texts)
-    return [(network.config.id2label[int(row.argmax())], float(row.max())) for row in table]
+    classifier = load(model)
+    table = classify(processes(), classifier, texts)
+    return [(classifier.labels[int(row.argmax())], float(row.max())) for row in table]

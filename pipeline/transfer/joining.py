@@ -1,0 +1,97 @@
+"""A linear classifier beside the networks, and how much each has to say, by documents that none has learned from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from transformers import AutoModelForMaskedLM
+
+from pipeline.program import log
+from pipeline.transfer import linear, shipped
+from pipeline.transfer.embeddings import embeddings
+from pipeline.transfer.networks import Bench, Job, held_out, unseen_probabilities
+from pipeline.transfer.shipped import Frozen
+
+Table = npt.NDArray[np.floating[Any]]
+
+JOINING = ("auto", "hybrid", "features")  # strategies
+SHARES = tuple(round(share / 10, 1) for share in range(1, 10))  # of the network
+
+
+def join(bench: Bench, stories: dict[Job, Any]) -> dict[str, Any]:
+    """Write ``linear/seed-0`` and tell what answers best: it, the network or both. For every process."""
+    body = AutoModelForMaskedLM.from_pretrained(bench.checkpoint, use_safetensors=True).base_model
+    layers = [0, body.config.num_hidden_layers]
+    pad = bench.tokenizer.pad_token_id
+    vectors = {
+        split: embeddings(bench.accelerator, body, data.ids, pad, layers) for split, data in bench.splits.items()
+    }
+    if not bench.accelerator.is_main_process:
+        return {}
+    texts, classes = bench.texts["train"], bench.splits["train"].classes()
+    lexical = bench.settings.strategy != "features"
+    chosen = linear.choose(texts, vectors["train"], classes, bench.settings.machine, lexical=lexical)
+    fitted = linear.fit(texts, vectors["train"], classes, chosen)
+    shipped.save_frozen(Frozen(bench.labels, fitted, body, bench.tokenizer, layers), bench.out / "linear" / "seed-0")
+    log.info(
+        "finetune: linear, %s, weights of the layers %s: right on %.3f of train, cross-validated%s",
+        chosen.machine,
+        " and ".join(map(str, chosen.weights)),
+        chosen.accuracy,
+        f"; {chosen.lexical_accuracy:.3f} without the body" if lexical else "",
+    )
+    if not lexical:
+        return {"answer": "linear", "share": 0.0, "linear": chosen._asdict()}
+    if "dev" in bench.splits:
+        truth = bench.splits["dev"].classes()
+        by_linear = fitted.probabilities(bench.texts["dev"], vectors["dev"])
+    else:
+        truth, by_linear = _left_out(bench, vectors["train"], chosen)
+    choice = settle(bench.settings.strategy, unseen_probabilities(stories), by_linear, truth)
+    told = ", ".join(f"{name} {each['accuracy']:.3f}" for name, each in choice["evidence"].items())
+    log.info("finetune: right on documents that none has learned from: %s; %s answers", told, choice["answer"])
+    return {**choice, "linear": chosen._asdict()}
+
+
+def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[list[int], Table]:
+    """The classes of the documents that each fold leaves out, and what one that has not seen them says."""
+    texts, classes = bench.texts["train"], bench.splits["train"].classes()
+    truth, tables = [], []
+    for left_out in held_out(bench.splits):
+        kept = sorted({*range(len(texts))} - {*left_out})
+        fitted = linear.fit([texts[i] for i in kept], vectors[kept], [classes[i] for i in kept], chosen)
+        tables.append(fitted.probabilities([texts[i] for i in left_out], vectors[left_out]))
+        truth += [classes[i] for i in left_out]
+    return truth, np.concatenate(tables)
+
+
+def settle(strategy: str, networks: Sequence[Table], linear: Table, truth: Sequence[int]) -> dict[str, Any]:
+    """The network's ``share`` in the answer, and the ``evidence``: accuracy and nats of either, and of both.
+
+    ``networks``, one a seed, and ``linear`` hold the probabilities of (documents, classes). The share of both together
+    has the least loss, which is steadier than accuracy where documents are few. ``auto`` takes the most accurate of
+    the three, the linear classifier first among equals; ``hybrid`` both, and ``features`` the linear classifier.
+    """
+    share = min(SHARES, key=lambda share: measured([mixed(share, each, linear) for each in networks], truth)["nats"])
+    evidence = {
+        "linear": {"share": 0.0, **measured([linear], truth)},
+        "joined": {"share": share, **measured([mixed(share, each, linear) for each in networks], truth)},
+        "network": {"share": 1.0, **measured(networks, truth)},
+    }
+    answer = {"hybrid": "joined", "features": "linear"}.get(strategy) or max(
+        evidence, key=lambda name: (evidence[name]["accuracy"], name == "linear")
+    )
+    return {"answer": answer, "share": evidence[answer]["share"], "evidence": evidence}
+
+
+def mixed(share: float, network: Table, linear: Table) -> Table:
+    return share * network + (1 - share) * linear
+
+
+def measured(tables: Sequence[Table], truth: Sequence[int]) -> dict[str, float]:
+    """Accuracy and loss in nats a document, the mean over ``tables``."""
+    rows = np.arange(len(truth))
+    right = [float((table.argmax(-1) == truth).mean()) for table in tables]
+    nats = [float(-np.log(np.maximum(table[rows, truth], 1e-12)).mean()) for table in tables]
+    return {"accuracy": round(float(np.mean(right)), 4), "nats": round(float(np.mean(nats)), 4)}

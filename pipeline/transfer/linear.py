@@ -1,0 +1,138 @@
+"""A linear classifier on what the characters of a document say, and the layers of a frozen body.
+
+Both stand side by side: TF-IDF of character n-grams; and the mean vector of each layer, centred and of length one,
+times a weight. Weights and regularisation are those that are right most often in a cross-validation on the training
+documents, so a layer that adds nothing gets the weight 0.
+"""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from pipeline.metrics.calibration import softmax, temperature
+
+Floats = npt.NDArray[np.floating[Any]]
+
+FOLDS = 5
+WEIGHTS = (0.0, 0.4, 0.8)  # of a layer beside the lexical part, whose length is one, too
+REGULARISATION: dict[str, tuple[float, ...]] = {"svm": (0.5, 1.0), "logistic": (10, 100), "neighbours": (5, 10, 20)}
+FILE = "linear.skops"
+
+
+class Choice(NamedTuple):
+    """What a cross-validation settles."""
+
+    machine: str
+    lexical: bool
+    weights: tuple[float, ...]  # one a layer
+    regularisation: float  # C, or the number of neighbours
+    accuracy: float
+    lexical_accuracy: float | None  # without the layers
+
+
+class Linear(NamedTuple):
+    """A fitted classifier of classes 0, 1, …"""
+
+    lexical: Any  # TfidfVectorizer, or None
+    centres: Floats  # (layers, width)
+    weights: Floats  # (layers)
+    machine: Any  # of scikit-learn
+    temperature: float
+
+    def probabilities(self, texts: Sequence[str], vectors: Floats) -> Floats:
+        """Of the classes: (documents, classes). ``vectors``: (documents, layers, width)."""
+        words = self.lexical.transform(texts) if self.lexical else None
+        rows = _joined(words, vectors - self.centres, self.weights)
+        method = "decision_function" if hasattr(self.machine, "decision_function") else "predict_proba"
+        return softmax(_decisions(getattr(self.machine, method)(rows), method) / self.temperature)
+
+
+def choose(texts: Sequence[str], vectors: Floats, classes: Sequence[int], machine: str, *, lexical: bool) -> Choice:
+    """Try every combination on documents with their ``vectors`` (documents, layers, width)."""
+    from sklearn.model_selection import cross_val_score
+
+    words, vectors = _tfidf().fit_transform(texts) if lexical else None, vectors - vectors.mean(0)
+    accuracy = {
+        (weights, regularisation): float(
+            cross_val_score(
+                _machine(machine, regularisation), _joined(words, vectors, weights), classes, cv=_folds(classes)
+            ).mean()
+        )
+        for weights in itertools.product(WEIGHTS, repeat=vectors.shape[1])
+        for regularisation in REGULARISATION[machine]
+        if lexical or any(weights)
+    }
+    best = max(accuracy, key=lambda choice: accuracy[choice])
+    alone = max((each for (weights, _), each in accuracy.items() if not any(weights)), default=None)
+    return Choice(machine, lexical, *best, accuracy[best], alone)
+
+
+def fit(texts: Sequence[str], vectors: Floats, classes: Sequence[int], choice: Choice) -> Linear:
+    """Learn as ``choice`` says. The temperature is fitted on documents that a cross-validation left out."""
+    from sklearn.model_selection import cross_val_predict
+
+    lexical, centres = _tfidf() if choice.lexical else None, vectors.mean(0)
+    rows = _joined(lexical.fit_transform(texts) if lexical else None, vectors - centres, choice.weights)
+    machine = _machine(choice.machine, choice.regularisation)
+    method = "decision_function" if hasattr(machine, "decision_function") else "predict_proba"
+    unseen = cross_val_predict(machine, rows, classes, cv=_folds(classes), method=method)
+    heat = temperature(_decisions(unseen, method), classes)
+    return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, classes), heat)
+
+
+def save(linear: Linear, folder: Path) -> None:
+    import skops.io
+
+    skops.io.dump(linear._asdict(), folder / FILE)
+
+
+def load(folder: Path) -> Linear:
+    """What ``save`` wrote. A file that asks for anything but what scikit-learn and numpy make is refused."""
+    import skops.io
+
+    neighbours_keep = ["scipy.sparse._csr.csr_matrix"]
+    return Linear(**skops.io.load(folder / FILE, trusted=neighbours_keep))
+
+
+def _tfidf() -> Any:
+    """Character 2- to 5-grams within words: scikit-learn's words break at combining marks."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=2, sublinear_tf=True)
+
+
+def _machine(name: str, regularisation: float) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.svm import LinearSVC
+
+    if name == "neighbours":
+        return KNeighborsClassifier(int(regularisation), metric="cosine", weights="distance")
+    return LinearSVC(C=regularisation, random_state=0) if name == "svm" else LogisticRegression(C=regularisation)
+
+
+def _folds(classes: Sequence[int]) -> Any:
+    """As many as the rarest class has documents, between two and ``FOLDS``."""
+    from sklearn.model_selection import StratifiedKFold
+
+    rarest = min(np.bincount(classes)[np.unique(classes)])
+    return StratifiedKFold(max(2, min(FOLDS, int(rarest))), shuffle=True, random_state=0)
+
+
+def _joined(words: Any, vectors: Floats, weights: Sequence[float] | Floats) -> sparse.csr_matrix:
+    """The lexical part, if any, and every layer with a weight, side by side: (documents, features)."""
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+    layers = [sparse.csr_matrix(weight * vectors[:, layer]) for layer, weight in enumerate(weights) if weight]
+    return sparse.hstack([*([] if words is None else [words]), *layers]).tocsr()
+
+
+def _decisions(table: Floats, method: str) -> Floats:
+    """What softmax makes probabilities of. Of two classes, ``decision_function`` tells the second's alone."""
+    if method == "predict_proba":
+        return np.asarray(np.log(np.maximum(table, 1e-3)))
+    return np.stack([-table, table], 1) if table.ndim == 1 else table

@@ -1,0 +1,156 @@
+"""The networks that a run fine-tunes: every seed of its strategy, the folds of a cross-validation, and the control."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import geometric_mean, mean
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from accelerate import Accelerator
+
+from pipeline.artifacts import write_json
+from pipeline.config import Finetune
+from pipeline.metrics.calibration import softmax, temperature
+from pipeline.program import log
+from pipeline.text.documents import Document
+from pipeline.transfer import classifier
+from pipeline.transfer.documents import folds, require_vocabulary
+from pipeline.transfer.training import Labelled, logits, train
+
+FOLDS = 5  # of a cross-validation on train, where there is no dev split
+STORY = "training.json"  # in each folder: what it was trained from, and how it went
+
+
+class Job(NamedTuple):
+    """One network to train, and the folder that it goes to."""
+
+    strategy: str
+    seed: int
+    folder: str
+    fold: int | None = None
+
+
+class Bench(NamedTuple):
+    """What every job of the run works with."""
+
+    accelerator: Accelerator
+    settings: Finetune
+    checkpoint: Path
+    tokenizer: Any
+    labels: list[str]
+    splits: dict[str, Labelled]
+    texts: dict[str, list[str]]
+    out: Path
+
+
+def train_all(bench: Bench) -> dict[Job, Any]:
+    """Train what is not there yet; the story of every network, in order."""
+    wanted = jobs(bench.settings, "dev" in bench.splits)
+    for job in wanted:
+        if not (bench.out / job.folder).exists():
+            train_one(job, bench)
+        bench.accelerator.wait_for_everyone()  # rank 0 writes
+    return {job: json.loads((bench.out / job.folder / STORY).read_text("utf-8")) for job in wanted}
+
+
+def jobs(settings: Finetune, has_dev: bool) -> list[Job]:
+    """Everything to train, in order: the folds where there is no dev split, the strategy's seeds, the control."""
+    strategy = settings.network if settings.strategy in ("auto", "hybrid") else settings.strategy
+    own = [Job(strategy, seed, f"seed-{seed}") for seed in range(settings.seeds)]
+    crossed = [] if has_dev else [Job(strategy, 0, f"folds/fold-{fold}", fold) for fold in range(FOLDS)]
+    control = [Job("scratch", seed, f"scratch/seed-{seed}") for seed in range(settings.seeds)]
+    if strategy == "features":  # no network learns
+        return control
+    return [*crossed, *own, *control]  # the folds first: where there is no dev split, they give the seeds' temperature
+
+
+def train_one(job: Job, bench: Bench) -> None:
+    """Train the network of ``job`` and write its folder, which appears when it is whole."""
+    start = classifier.scratch if job.strategy == "scratch" else classifier.pretrained
+    model, origin = start(bench.checkpoint, bench.labels, job.seed)
+    require_vocabulary(bench.splits["train"].ids, model)
+    data, dev = _parts(bench.splits, job.fold)
+    pad = bench.tokenizer.pad_token_id
+    epochs = train(bench.accelerator, model, pad, data, dev, bench.settings, job.strategy, job.seed)
+    last, seconds = epochs[-1], sum(row["seconds"] for row in epochs)
+    figures = ", ".join(
+        f"{name} {last[name]:.3f}" for name in ("loss_nats", "dev_nats", "dev_accuracy") if name in last
+    )
+    log.info("finetune: %s, %s: %s; %.1f s", job.strategy, Path(job.folder).name, figures, seconds)
+    unseen = logits(bench.accelerator, model, dev.ids, pad).numpy() if dev else None
+    if bench.accelerator.is_main_process:
+        heat = temperature(unseen, dev.classes()) if dev and unseen is not None else _folds_temperature(bench.out)
+        model.config.calibration_temperature = heat
+        part = bench.out / f"{job.folder}.part"
+        part.mkdir(parents=True, exist_ok=True)
+        if job.fold is None:
+            model.save_pretrained(part)
+            bench.tokenizer.save_pretrained(part)
+        told = {} if unseen is None else {"unseen_logits": unseen.tolist()}
+        write_json(part / STORY, {"origin": origin, "temperature": heat, "epochs": epochs, **told})
+        part.rename(bench.out / job.folder)
+
+
+def held_out(splits: dict[str, Labelled]) -> list[list[int]]:
+    """Without a dev split: the documents of train, by index, that each fold leaves out."""
+    return folds(splits["train"].classes(), FOLDS)
+
+
+def unseen_probabilities(stories: dict[Job, Any]) -> list[npt.NDArray[np.float64]]:
+    """What each seed says of the dev documents; without a dev split, what the folds say of those that they left out."""
+    crossed = [_probabilities(story) for job, story in stories.items() if job.fold is not None]
+    if crossed:
+        return [np.concatenate(crossed)]
+    return [_probabilities(story) for job, story in stories.items() if job.strategy != "scratch"]
+
+
+def _probabilities(story: dict[str, Any]) -> npt.NDArray[np.float64]:
+    return softmax(np.asarray(story["unseen_logits"]) / story["temperature"])
+
+
+def _folds_temperature(out: Path) -> float:
+    """The geometric mean of the temperatures of the folds, which were fitted on documents that training left out."""
+    stories = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob(f"folds/fold-*/{STORY}"))]
+    return geometric_mean(story["temperature"] for story in stories) if stories else 1.0
+
+
+def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Labelled | None]:
+    """What to train on and what to measure on."""
+    data = splits["train"]
+    if fold is None:
+        return data, splits.get("dev")
+    left_out = held_out(splits)[fold]
+    kept = sorted({*range(len(data.ids))} - {*left_out})
+    return data.part(kept), data.part(left_out)
+
+
+def best(stories: dict[Job, Any]) -> Job:
+    """The seed with the best dev accuracy, then the least dev loss; the first where there is no dev split."""
+    own = [job for job in stories if job.folder.startswith("seed-")]
+    last = {job: stories[job]["epochs"][-1] for job in own}
+    return min(own, key=lambda job: (-last[job].get("dev_accuracy", 0), last[job].get("dev_nats", 0)))
+
+
+def origin(stories: dict[Job, Any]) -> dict[str, Any]:
+    """What the model to ship took over from the checkpoint. Where no network learns, the body is read as it is."""
+    own = [job for job in stories if job.strategy != "scratch"]
+    proof: dict[str, Any] = stories[best(stories)]["origin"] if own else {"new_tensors": []}
+    return proof
+
+
+def metrics(stories: dict[Job, Any]) -> Iterator[Document]:
+    for job, story in stories.items():
+        fold = {} if job.fold is None else {"fold": job.fold}
+        for row in story["epochs"]:
+            yield {"strategy": job.strategy, "seed": job.seed, **fold, **row}
+
+
+def dev_accuracy(stories: dict[Job, Any]) -> dict[str, Any]:
+    """Accuracy after the last epoch, of each strategy: on dev, or over the folds of train."""
+    figures: dict[str, list[float]] = {}
+    for job, story in stories.items():
+        if "dev_accuracy" in story["epochs"][-1]:
+            figures.setdefault(job.strategy, []).append(story["epochs"][-1]["dev_accuracy"])
+    return {strategy: {"mean": round(mean(each), 4), "each": each} for strategy, each in figures.items()}

@@ -1,0 +1,107 @@
+"""A linear classifier on lexical features and a frozen body, and what it and the network each have to say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import upstream
+from accelerate import Accelerator
+
+from pipeline import finetune
+from pipeline.artifacts import Run
+from pipeline.config import load
+from pipeline.text.documents import read_jsonl
+from pipeline.transfer import linear, shipped
+from pipeline.transfer.joining import settle
+
+TEXTS = [row["text"] for row in upstream.documents("train", 60)]
+CLASSES = [sorted(upstream.WORDS).index(row["label"]) for row in upstream.documents("train", 60)]
+
+
+def _vectors(tell: bool) -> np.ndarray[Any, Any]:
+    """(documents, 2 layers, 8): chance, and in the second layer the class where it is to ``tell``."""
+    vectors = np.random.default_rng(0).normal(size=(len(TEXTS), 2, 8)).astype(np.float32)
+    if tell:
+        vectors[range(len(TEXTS)), 1, CLASSES] += 9
+    return vectors
+
+
+def test_a_layer_that_tells_gets_weight_and_one_of_chance_none() -> None:
+    words = ["ଏକ ଦୁଇ ତିନି"] * len(TEXTS)
+    chosen = linear.choose(words, _vectors(tell=True), CLASSES, "svm", lexical=True)
+    assert chosen.weights[1] > 0
+    assert chosen.accuracy > 0.9
+    assert chosen.lexical_accuracy is not None
+    assert chosen.lexical_accuracy < 0.5
+    chosen = linear.choose(TEXTS, _vectors(tell=False), CLASSES, "svm", lexical=True)
+    assert chosen.accuracy > 0.9
+    assert chosen.accuracy == chosen.lexical_accuracy
+
+
+@pytest.mark.parametrize("machine", ["svm", "logistic", "neighbours"])
+@pytest.mark.parametrize("lexical", [True, False])
+def test_it_says_the_same_after_it_was_written_and_read(tmp_path: Path, machine: str, lexical: bool) -> None:
+    vectors = _vectors(tell=True)
+    fitted = linear.fit(TEXTS, vectors, CLASSES, linear.choose(TEXTS, vectors, CLASSES, machine, lexical=lexical))
+    said = fitted.probabilities(TEXTS, vectors)
+    assert said.shape == (len(TEXTS), 3)
+    np.testing.assert_allclose(said.sum(1), 1)
+    assert (said.argmax(1) == CLASSES).mean() > 0.9
+    linear.save(fitted, tmp_path)
+    np.testing.assert_array_equal(linear.load(tmp_path).probabilities(TEXTS, vectors), said)
+
+
+def test_of_two_classes_both_get_their_probability() -> None:
+    two = [min(c, 1) for c in CLASSES]
+    vectors = _vectors(tell=True)
+    fitted = linear.fit(TEXTS, vectors, two, linear.choose(TEXTS, vectors, two, "svm", lexical=True))
+    assert (fitted.probabilities(TEXTS, vectors).argmax(1) == two).mean() > 0.9
+
+
+def _table(right: float, sure: float, seed: int) -> np.ndarray[Any, Any]:
+    """What says the true class 0 with probability ``sure`` for a share of ``right`` of 200 documents."""
+    hit = np.random.default_rng(seed).random(200) < right
+    return np.where(hit[:, None], [sure, 1 - sure], [1 - sure, sure])
+
+
+def test_the_answer_is_the_most_accurate_and_the_strategy_can_ask_for_one() -> None:
+    truth = [0] * 200
+    good, bad = _table(0.9, 0.9, 0), _table(0.5, 0.6, 1)
+    assert settle("auto", [bad, bad], good, truth)["answer"] == "linear"
+    assert settle("auto", [good, good], bad, truth)["share"] > 0.5
+    other = _table(0.9, 0.9, 2)
+    both = settle("auto", [good], other, truth)
+    assert (
+        both["answer"] == "joined" or both["evidence"]["joined"]["accuracy"] <= both["evidence"]["linear"]["accuracy"]
+    )
+    assert settle("hybrid", [bad], good, truth)["answer"] == "joined"
+    assert settle("features", [good], bad, truth)["answer"] == "linear"
+
+
+@pytest.mark.parametrize(("strategy", "dev"), [("hybrid", True), ("hybrid", False), ("features", True), ("auto", True)])
+def test_what_is_shipped_says_what_its_parts_say_in_their_shares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str, dev: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    splits = {"train": upstream.documents("train", 60), **({"dev": upstream.documents("dev", 21)} if dev else {})}
+    made = upstream.make_run(tmp_path, "modernbert", splits)
+    run = Run(load(made.argument, [f"finetune.strategy={strategy}", "finetune.epochs=1"]), made.argument)
+    counts = upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
+    choice, texts = counts["choice"], [row["text"] for row in splits["train"]]
+    folder, accelerator = run.input("finetune"), Accelerator(cpu=True)
+    said = shipped.classify(accelerator, shipped.load(folder / "model"), texts)
+    by_linear = shipped.classify(accelerator, shipped.load(folder / "linear" / "seed-0"), texts)
+    if choice["answer"] == "linear":
+        expected = by_linear
+    else:
+        by_network = shipped.classify(accelerator, shipped.load(folder / counts["shipped"]), texts)
+        expected = choice["share"] * by_network + (1 - choice["share"]) * by_linear
+    np.testing.assert_allclose(said, expected, atol=1e-9)
+    np.testing.assert_allclose(said.sum(1), 1, atol=1e-6)
+    assert strategy != "hybrid" or 0 < choice["share"] < 1
+    assert (folder / "seed-0").exists() is (strategy != "features")
+    rows = list(read_jsonl(folder / "metrics.jsonl"))
+    assert {row["strategy"] for row in rows} == {"scratch"} | ({"full"} if strategy != "features" else set())
+    json.dumps(counts)
