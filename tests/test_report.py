@@ -207,7 +207,7 @@ def results() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
                         "before": calibration.measured(calibration.reheated(table, 1 / 1.8), right),
                         "after": calibration.measured(table, right),
                     },
-                    **verdict(0.82, evidence, 48, gather.BASELINES),
+                    **verdict(0.82, evidence, 48, gather.NAMES),
                 },
                 "hardest.jsonl": hardest,
             },

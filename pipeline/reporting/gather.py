@@ -21,7 +21,9 @@ SAMPLES_PER_REASON = 3
 HARDEST = 8
 EXCERPT_LETTERS = 280
 
-BASELINES = {
+NAMES = {
+    "network": "its network alone",
+    "linear": "its linear classifier alone",
     "tfidf_svm": "character TF-IDF + linear SVM",
     "scratch": "same network, random start",
 }
@@ -53,7 +55,7 @@ def everything(run: Run) -> dict[str, Any]:
         "whiskers": score_chart(scores),
         "differences": difference_chart(scores),
         "reliability": reliability_chart(scores.get("calibration")),
-        "baseline_names": BASELINES,
+        "baseline_names": NAMES,
         "funnel": funnel(counts.get("extract", {}), counts.get("filter", {})),
         "samples": dropped_samples(run.input("filter/dropped.jsonl")),
         "measures": _json(run.input("tokenizer/measures.json")),
@@ -106,11 +108,13 @@ def language(code: str) -> dict[str, str]:
 
 
 def score_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
-    """Accuracy of the classifier and of each baseline, with intervals."""
+    """Accuracy of the classifier, of the parts that it is joined from and of each baseline, with intervals."""
+    parts = scores.get("parts", {}) if "joined" in scores.get("parts", {}) else {}
     rows = [
-        {"name": BASELINES.get(name, name), "ours": ours, **measured["accuracy"]}
+        {"name": NAMES.get(name, name), "ours": ours, **measured["accuracy"]}
         for name, measured, ours in (
             ("transferred model", scores.get("test", {}), True),
+            *((name, measured, True) for name, measured in parts.items() if name != "joined"),
             *((name, measured, False) for name, measured in scores.get("baselines", {}).items()),
         )
         if "accuracy" in measured
@@ -121,7 +125,7 @@ def score_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
 def difference_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
     """By how much the classifier is ahead of each control in accuracy, with intervals, around zero."""
     rows = [
-        {"name": f"against {BASELINES.get(name, name)}", **each["difference"]}
+        {"name": f"against {NAMES.get(name, name)}", **each["difference"]}
         for name, each in scores.get("evidence", {}).items()
     ]
     return charts.whiskers(rows, span=(-1.0, 1.0), reference=0.0)
