@@ -9,31 +9,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
+from small import small_session
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.config import Model, Pretrain
 from pipeline.errors import UsageError
-from pipeline.model.masked_lm import masked_lm
 from pipeline.training import masked, pretraining
-from pipeline.training.masked import MaskedBlocks
 from pipeline.training.memory import is_out_of_memory
-from pipeline.training.pretraining import Session, train
-
-
-def _session(tokenizer: PreTrainedTokenizerFast, blocks: int, length: int, **budget: Any) -> Session:
-    """A global batch of ``blocks``, which a process would take at once."""
-    ids = np.random.default_rng(0).integers(5, 100, (blocks, length)).astype(np.uint16)
-    data = MaskedBlocks(ids, np.arange(5), 4, 100)
-    how: dict[str, Any] = {"precision": "fp32", "compile": "never", "evaluations": 1, "length_tokens": length}
-    settings = Pretrain(**how | budget, micro_batch_blocks=blocks, global_batch_blocks=blocks)
-    valid = data._replace(blocks=ids[:8])
-    return Session(
-        settings, Accelerator(cpu=True), data, valid, lambda: masked_lm(Model(size="tiny"), tokenizer, length)
-    )
+from pipeline.training.pretraining import train
 
 
 def _train_within(megabytes: int, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
@@ -42,7 +26,7 @@ def _train_within(megabytes: int, tokenizer: PreTrainedTokenizerFast, out: Path)
     mmap_threshold = -3  # malloc.h: freed tensors leave the address space, which is what the limit counts
     ctypes.CDLL(None).mallopt(mmap_threshold, 2**16)
     torch.set_num_threads(1)
-    session = _session(tokenizer, 128, 128, max_steps=2)
+    session = small_session(tokenizer, 128, 128, max_steps=2)
     session.new_model()(input_ids=torch.zeros(1, 8, dtype=torch.int64)).logits.sum().backward()
     taken = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + megabytes * 2**20,) * 2)
@@ -77,7 +61,7 @@ def test_a_gpu_out_of_memory_at_any_time_does_not_end_the_run(
         return masked.summed_loss(model, batch)
 
     monkeypatch.setattr(pretraining, "summed_loss", summed_loss)
-    _, plan, figures = train(_session(tokenizer, 16, 16, **budget), tmp_path, time.monotonic(), 1.0)
+    _, plan, figures = train(small_session(tokenizer, 16, 16, **budget), tmp_path, time.monotonic(), 1.0)
     assert plan.micro_batch == 4
     assert figures["tokens"] == plan.steps * 16 * 16
 
@@ -90,5 +74,5 @@ def test_memory_for_not_even_one_block_ends_the_run_with_the_remedy(
 
     monkeypatch.setattr(pretraining, "summed_loss", summed_loss)
     with pytest.raises(UsageError, match=r"set pretrain.length_tokens lower"):
-        train(_session(tokenizer, 16, 16, max_steps=1), tmp_path, time.monotonic(), 1.0)
+        train(small_session(tokenizer, 16, 16, max_steps=1), tmp_path, time.monotonic(), 1.0)
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
