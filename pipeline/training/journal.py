@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,22 @@ from pipeline.program import log
 
 
 class Journal:
-    """Writes ``metrics.jsonl``, going on from the ``state`` that an earlier attempt had after ``first_step``."""
+    """Writes ``metrics.jsonl``, going on from the ``state`` that an earlier attempt had after ``first_step``.
 
-    def __init__(self, path: Path, *, first_step: int, state: dict[str, Any], tokens_a_step: int, every: int) -> None:
-        self.path, self.every, self.tokens_a_step = path, every, tokens_a_step
+    ``track(figures, step)`` is told the same.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        first_step: int,
+        state: dict[str, Any],
+        tokens_a_step: int,
+        every: int,
+        track: Callable[[dict[str, float], int], None] = lambda _figures, _step: None,
+    ) -> None:
+        self.path, self.every, self.tokens_a_step, self.track = path, every, tokens_a_step, track
         self.last_seconds: float = state.get("last_seconds", 0.0)
         self.pending: list[float | None] = state.get("pending", [])
         self.skipped: int = state.get("skipped", 0)
@@ -50,7 +63,9 @@ class Journal:
             self.pending.clear()
         if self.skipped:
             line["skipped_steps"] = self.skipped
-        self.unwritten += json.dumps({**line, **more}) + "\n"
+        line |= more
+        self.track({name: value for name, value in line.items() if name != "step" and value is not None}, done)
+        self.unwritten += json.dumps(line) + "\n"
         with self.path.open("ab", buffering=0) as file:
             whole = file.tell()
             try:

@@ -236,7 +236,10 @@ def _attempt(
         state=before["journal"],
         tokens_a_step=session.tokens_a_step,
         every=settings.log_steps,
+        track=accelerator.log,
     )
+    # TensorBoard would else draw what an interrupted attempt logged after its last checkpoint, too
+    accelerator.init_trackers("trackers", init_kwargs={"tensorboard": {"purge_step": before["step"] + 1}})
     evaluations = {round((i + 1) * plan.steps / settings.evaluations) for i in range(settings.evaluations)}
     bar = progress(desc="pretrain", unit="step", total=plan.steps, initial=before["step"])
     last_saved = time.monotonic()
@@ -267,6 +270,8 @@ def _attempt(
             stop.stop()
 
     session.take_steps(wrapped, optimizers, plan, range(before["step"], plan.steps), watch, after_step)
+    for tracker in accelerator.trackers:
+        tracker.finish()
     tokens = plan.steps * session.tokens_a_step
     rate = round(tokens / journal.seconds)
     figures |= {"seconds": round(journal.seconds, 1), "tokens": tokens, "tokens_per_s": rate}
