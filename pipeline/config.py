@@ -122,6 +122,9 @@ class Pretrain(Settings):
     seed: int = 0
     checkpoint_minutes: float = Field(5, gt=0, exclude=True, description="minutes between checkpoints")
     log_steps: int = Field(20, ge=1, exclude=True, description="optimizer steps between lines of the log")
+    trackers: tuple[str, ...] | Literal["auto"] = Field(
+        "auto", exclude=True, description="of Accelerate, e.g. [tensorboard, wandb]; auto: TensorBoard if installed"
+    )
     evaluations: int = Field(10, ge=1, description="how often validation loss is measured, evenly spread")
 
     @model_validator(mode="before")

@@ -24,6 +24,7 @@ from pipeline.training.compilation import keep_compiled_in
 from pipeline.training.masked import MaskedBlocks
 from pipeline.training.pretraining import Session, train
 from pipeline.training.processes import processes
+from pipeline.training.trackers import settle_trackers
 
 VALID_BLOCKS = 256
 
@@ -31,7 +32,7 @@ VALID_BLOCKS = 256
 def work(run: Run, out: Path) -> dict[str, Any]:
     """Fill ``out``. Under a launcher every process calls this, and rank 0 writes."""
     settings, began = run.config.pretrain, time.monotonic()
-    accelerator = processes()
+    accelerator = processes(settle_trackers(settings.trackers), out)
     accelerator.wait_for_everyone()  # rank 0 prepares the folder
     if settings.global_batch_blocks < accelerator.num_processes:
         raise UsageError(f"pretrain.global_batch_blocks: give at least {accelerator.num_processes}, one a process")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from pipeline.artifacts import sha256
@@ -42,9 +43,9 @@ def save(
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         _flush(folder)
-    except OSError as error:
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save has no better word for a full disk
         shutil.rmtree(temporary, ignore_errors=True)
-        log.warning("checkpoint at step %d not saved (%s); training goes on", step, error.strerror)
+        log.warning("checkpoint at step %d not saved (%s); training goes on", step, error)
         return
     for old in sorted(folder.glob("step-*[0-9]"))[:-KEPT]:
         shutil.rmtree(old)

@@ -3,18 +3,34 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.program import log
+
 
 class Journal:
-    """Writes ``metrics.jsonl``, going on from the ``state`` that an earlier attempt had after ``first_step``."""
+    """Writes ``metrics.jsonl``, going on from the ``state`` that an earlier attempt had after ``first_step``.
 
-    def __init__(self, path: Path, *, first_step: int, state: dict[str, Any], tokens_a_step: int, every: int) -> None:
-        self.path, self.every, self.tokens_a_step = path, every, tokens_a_step
+    ``track(figures, step)`` is told the same.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        first_step: int,
+        state: dict[str, Any],
+        tokens_a_step: int,
+        every: int,
+        track: Callable[[dict[str, float], int], None] = lambda _figures, _step: None,
+    ) -> None:
+        self.path, self.every, self.tokens_a_step, self.track = path, every, tokens_a_step, track
         self.last_seconds: float = state.get("last_seconds", 0.0)
         self.pending: list[float | None] = state.get("pending", [])
         self.skipped: int = state.get("skipped", 0)
+        self.unwritten: str = state.get("unwritten", "")
         self.started: float = time.perf_counter() - state.get("seconds", 0.0)
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         if later := [line for line in lines if json.loads(line)["step"] > first_step]:
@@ -26,7 +42,7 @@ class Journal:
         return time.perf_counter() - self.started
 
     def state(self) -> dict[str, Any]:
-        names = ("last_seconds", "pending", "skipped", "seconds")
+        names = ("last_seconds", "pending", "skipped", "unwritten", "seconds")
         return {name: getattr(self, name) for name in names}
 
     def add(self, done: int, loss: float | None) -> None:
@@ -37,7 +53,7 @@ class Journal:
             self.write(done)
 
     def write(self, done: int, **more: float) -> None:
-        """Write a line over the steps since the last one, and flush it."""
+        """Write a line over the steps since the last one, and flush it; a full disk makes it wait for the next."""
         line: dict[str, Any] = {"step": done, "seconds": round(self.seconds, 3), "tokens": done * self.tokens_a_step}
         if self.pending:
             taken = [loss for loss in self.pending if loss is not None]
@@ -47,5 +63,15 @@ class Journal:
             self.pending.clear()
         if self.skipped:
             line["skipped_steps"] = self.skipped
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**line, **more}) + "\n")
+        line |= more
+        self.track({name: value for name, value in line.items() if name != "step" and value is not None}, done)
+        self.unwritten += json.dumps(line) + "\n"
+        with self.path.open("ab", buffering=0) as file:
+            whole = file.tell()
+            try:
+                if file.write(self.unwritten.encode()) < len(self.unwritten):  # JSON is ASCII here
+                    raise OSError("a part of a line")
+                self.unwritten = ""
+            except OSError as error:  # a full disk: the lines wait for space
+                log.warning("log at step %d not written (%s); training goes on", done, error)
+                file.truncate(whole)

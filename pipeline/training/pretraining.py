@@ -25,6 +25,7 @@ from pipeline.training.compilation import can_compile, compile_layers
 from pipeline.training.journal import Journal
 from pipeline.training.loop import adamw, fit, warmup_stable_decay
 from pipeline.training.masked import MaskedBlocks, masked_tokens, summed_loss, training_steps, validation_nats
+from pipeline.training.memory import halved, is_out_of_memory
 from pipeline.training.optimizers import muon_and_adamw
 from pipeline.training.precision import settle_precision
 from pipeline.training.stopping import StopRequest
@@ -38,9 +39,10 @@ COMPILING_PAYS_SECONDS = 60  # it takes some 10 to 20 seconds and saves a third 
 class Plan(NamedTuple):
     """What the first attempt settles and every later one keeps, so that a resumed run is the same run."""
 
-    steps: int
+    steps: int  # 0: still to be settled
     precision: str
     compiled: bool
+    micro_batch: int  # blocks at once in one process
     detours: tuple[int, ...] = ()  # the steps from which on other blocks were read, after the run had diverged
 
 
@@ -58,8 +60,10 @@ class Session:
 
     @property
     def micro_batch(self) -> int:
+        """Blocks that a process should take at once, and no more than its share of the global batch."""
         given, tokens = self.settings.micro_batch_blocks, MICRO_BATCH_TOKENS.get(self.accelerator.device.type, 8192)
-        return given if isinstance(given, int) else max(1, tokens // self.settings.length_tokens)
+        share: int = math.ceil(self.settings.global_batch_blocks / self.accelerator.num_processes)
+        return min(share, given if isinstance(given, int) else max(1, tokens // self.settings.length_tokens))
 
     def epochs(self, plan: Plan) -> float:
         return plan.steps * self.settings.global_batch_blocks / len(self.train.blocks)
@@ -99,7 +103,7 @@ class Session:
                 self.accelerator,
                 steps,
                 global_batch=s.global_batch_blocks,
-                micro_batch=self.micro_batch,
+                micro_batch=plan.micro_batch,
                 rate=lambda step: s.mask_rate + (s.mask_rate_end - s.mask_rate) * step / plan.steps,
                 seed=lambda step: s.seed + sum(step >= start for start in plan.detours),
             ),
@@ -113,22 +117,23 @@ class Session:
 
     def valid_nats(self, wrapped: Any, plan: Plan) -> float:
         return validation_nats(
-            wrapped, self.valid, self.accelerator, micro_batch=self.micro_batch, precision=plan.precision
+            wrapped, self.valid, self.accelerator, micro_batch=plan.micro_batch, precision=plan.precision
         )
 
 
-def make_plan(session: Session, began: float) -> Plan:
+def make_plan(session: Session, micro_batch: int, began: float) -> Plan:
     """Settle precision, compilation and the number of steps, trying some steps where that takes a measurement.
 
     A budget of time counts from ``began`` (time.monotonic).
     """
     settings = session.settings
     precision = settle_precision(settings.precision, session.accelerator.device)
+    trial = Plan(1000, precision, False, micro_batch)
     wanted = settings.compile == "always" or (settings.compile == "auto" and can_compile())
     if settings.max_minutes:
         seconds = settings.max_minutes * 60
         compiled = wanted and (settings.compile == "always" or seconds > COMPILING_PAYS_SECONDS)
-        step, evaluation = _trial(session, precision, compiled=compiled)
+        step, evaluation = _trial(session, trial._replace(compiled=compiled))
         left = seconds - (time.monotonic() - began) - settings.evaluations * evaluation
         steps = max(settings.evaluations, int(left / step))
     else:
@@ -136,16 +141,16 @@ def make_plan(session: Session, began: float) -> Plan:
         steps = settings.max_steps or epochs_steps
         compiled = wanted
         if wanted and settings.compile == "auto":
-            compiled = steps * _trial(session, precision, compiled=False)[0] > COMPILING_PAYS_SECONDS
-    plan = [Plan(steps, precision, compiled)]
+            compiled = steps * _trial(session, trial)[0] > COMPILING_PAYS_SECONDS
+    plan = [Plan(steps, precision, compiled, micro_batch)]
     broadcast_object_list(plan)  # rank 0's measurements are everyone's
     return plan[0]
 
 
-def _trial(session: Session, precision: str, *, compiled: bool) -> tuple[float, float]:
+def _trial(session: Session, trial: Plan) -> tuple[float, float]:
     """Seconds that a step and an evaluation take, from some steps that are then forgotten."""
-    _, wrapped, optimizers = session.start(compiled=compiled)
-    trial, at = Plan(1000, precision, compiled), list[float]()
+    _, wrapped, optimizers = session.start(compiled=trial.compiled)
+    at: list[float] = []
     steps = range(WARM_UP_STEPS + MEASURED_STEPS)
     session.take_steps(wrapped, optimizers, trial, steps, Watch(), lambda _step: at.append(time.monotonic()))
     step = (at[-1] - at[WARM_UP_STEPS - 1]) / MEASURED_STEPS
@@ -164,20 +169,27 @@ def train(
     to stop, and UsageError where training diverges again and again.
     """
     path = out / "plan.json"
-    plan = Plan(**json.loads(path.read_text("utf-8"))) if path.exists() else make_plan(session, began)
-    how = f"{plan.precision}, {'compiled' if plan.compiled else 'not compiled'}"
-    log.info(
-        "pretrain: %d steps of %d tokens, %.1f epochs, %s", plan.steps, session.tokens_a_step, session.epochs(plan), how
-    )
+    plan = Plan(**json.loads(path.read_text("utf-8"))) if path.exists() else Plan(0, "", False, session.micro_batch)
+    plan = plan._replace(
+        micro_batch=min(plan.micro_batch, session.micro_batch)
+    )  # a setting may change between attempts
     stop = StopRequest()
     while True:
-        if session.accelerator.is_main_process:
-            _keep(plan, path)
         try:
+            plan = plan if plan.steps else make_plan(session, plan.micro_batch, began)
+            if session.accelerator.is_main_process:
+                _keep(plan, path)
             model, figures = _attempt(session, plan, out, tokens_per_byte, stop)
             return model, plan, figures
         except DivergedError as error:
             plan = _detour(session, plan, out, error.good)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            plan = plan._replace(micro_batch=halved(plan.micro_batch))
+            if session.accelerator.num_processes > 1:  # the others wait for this one's gradients, in vain
+                _keep(plan, path)
+                raise UsageError("one of the processes ran out of memory: run the same command again") from error
         session.accelerator.free_memory()
 
 
@@ -210,6 +222,9 @@ def _attempt(
     Returns the model and what the log ends with. Raises Interrupted, and DivergedError.
     """
     settings, accelerator = session.settings, session.accelerator
+    how = f"{plan.precision}, {'compiled' if plan.compiled else 'not compiled'}"
+    size = plan.steps, session.tokens_a_step, session.epochs(plan)
+    log.info("pretrain: %d steps of %d tokens, %.1f epochs, %s", *size, how)
     model, wrapped, optimizers = session.start(compiled=plan.compiled)
     new: dict[str, Any] = {"step": 0, "journal": {}, "watch": {}, "figures": {}}
     before = checkpoint.load(out / "checkpoints", model, optimizers) or new
@@ -221,7 +236,10 @@ def _attempt(
         state=before["journal"],
         tokens_a_step=session.tokens_a_step,
         every=settings.log_steps,
+        track=accelerator.log,
     )
+    # TensorBoard would else draw what an interrupted attempt logged after its last checkpoint, too
+    accelerator.init_trackers("trackers", init_kwargs={"tensorboard": {"purge_step": before["step"] + 1}})
     evaluations = {round((i + 1) * plan.steps / settings.evaluations) for i in range(settings.evaluations)}
     bar = progress(desc="pretrain", unit="step", total=plan.steps, initial=before["step"])
     last_saved = time.monotonic()
@@ -252,6 +270,8 @@ def _attempt(
             stop.stop()
 
     session.take_steps(wrapped, optimizers, plan, range(before["step"], plan.steps), watch, after_step)
+    for tracker in accelerator.trackers:
+        tracker.finish()
     tokens = plan.steps * session.tokens_a_step
     rate = round(tokens / journal.seconds)
     figures |= {"seconds": round(journal.seconds, 1), "tokens": tokens, "tokens_per_s": rate}

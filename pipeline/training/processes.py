@@ -1,18 +1,22 @@
 """Where to compute, and with whom."""
 
 import ctypes
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
 
-def processes() -> Accelerator:
+def processes(trackers: Sequence[str] = (), folder: Path | None = None) -> Accelerator:
     """This process among those that a launcher started: on its GPU, or without one on the CPU, joined by gloo.
+
+    ``trackers``, by Accelerate's names, may write into ``folder``.
 
     Accelerate has to be told about the CPU: else several processes without a GPU would not find each other.
     """
     _keep_freed_memory()
-    return Accelerator(cpu=not torch.accelerator.is_available())
+    return Accelerator(cpu=not torch.accelerator.is_available(), log_with=list(trackers), project_dir=folder)
 
 
 def _keep_freed_memory() -> None:

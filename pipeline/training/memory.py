@@ -1,0 +1,28 @@
+"""Running out of memory, and what to do about it."""
+
+import torch
+
+from pipeline.errors import UsageError
+from pipeline.program import log
+
+CPU_WORDS = ("can't allocate memory", "could not create a primitive", "could not create a memory")  # torch's, oneDNN's
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a GPU, Python or a library on the CPU, where there is no exception of its own, says so."""
+    said = any(words in str(error) for words in CPU_WORDS)
+    return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def halved(micro_batch: int) -> int:
+    """The micro-batch to try next, in blocks. Raises UsageError: it holds one block already."""
+    if micro_batch == 1:
+        raise UsageError(
+            "out of memory with one block at a time: set pretrain.length_tokens lower or take a smaller model.size"
+        )
+    log.warning(
+        "pretrain: out of memory with %d blocks at once: on with %d; the global batch stays",
+        micro_batch,
+        micro_batch // 2,
+    )
+    return micro_batch // 2

@@ -1,0 +1,95 @@
+"""Several processes on one machine, joined by gloo."""
+
+import json
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import small_session
+from transformers import PreTrainedTokenizerFast
+
+from pipeline.errors import UsageError
+from pipeline.training import masked, pretraining
+from pipeline.training.pretraining import train
+from pipeline.training.processes import processes
+
+STEPS = 20
+
+
+def _train(rank: int, of: int, port: int, tokenizer: PreTrainedTokenizerFast, out: Path, fails: bool) -> None:
+    """Train as process ``rank``; where it ``fails``, the last one runs out of memory at the fourth step."""
+    here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": of, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in here.items()} if of > 1 else {})
+    torch.set_num_threads(1)
+    left = 3
+
+    def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return masked.summed_loss(model, batch)
+
+    if fails and rank == of - 1:
+        pretraining.summed_loss = summed_loss  # type: ignore[attr-defined]
+    session = small_session(tokenizer, 8, 16, max_steps=STEPS, optimizer="adamw", log_steps=1, checkpoint_minutes=1e-9)
+    try:
+        train(replace(session, accelerator=processes()), out, time.monotonic(), 1.0)
+    except UsageError as error:
+        (out / "error").write_text(str(error), "utf-8")
+        os._exit(2)
+    os._exit(0)
+
+
+@pytest.fixture
+def together(tokenizer: PreTrainedTokenizerFast) -> Callable[..., list[int | None]]:
+    """``together(n, folder)`` trains with n processes and returns their exit codes; one's failure ends the others."""
+    context = multiprocessing.get_context("forkserver")  # imports once
+    context.set_forkserver_preload(["pipeline.training.pretraining", "small"])
+
+    def run(of: int, out: Path, *, fails: bool = False) -> list[int | None]:
+        out.mkdir(exist_ok=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        begun = [context.Process(target=_train, args=(rank, of, port, tokenizer, out, fails)) for rank in range(of)]
+        for process in begun:
+            process.start()
+        while any(process.is_alive() for process in begun) and not any(process.exitcode for process in begun):
+            time.sleep(0.05)
+        for process in begun:
+            process.kill()
+            process.join()
+        return [process.exitcode for process in begun]
+
+    return run
+
+
+def _curve(folder: Path) -> dict[tuple[str, int], float]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    return {(name, row["step"]): row[name] for row in rows for name in ("loss_nats", "valid_nats") if name in row}
+
+
+def test_four_processes_follow_the_curve_of_one(together: Callable[..., list[int | None]], tmp_path: Path) -> None:
+    assert together(1, tmp_path / "one") == [0]
+    assert together(4, tmp_path / "four") == [0, 0, 0, 0]
+    assert json.loads((tmp_path / "four/plan.json").read_text("utf-8"))["micro_batch"] == 2, "they share 8 blocks"
+    assert len(_curve(tmp_path / "one")) == STEPS + 1
+    assert _curve(tmp_path / "four") == pytest.approx(_curve(tmp_path / "one"), rel=1e-3)
+
+
+def test_one_of_several_processes_out_of_memory_ends_them_and_the_same_command_goes_on_with_half(
+    together: Callable[..., list[int | None]], tmp_path: Path
+) -> None:
+    assert 2 in together(2, tmp_path, fails=True)
+    assert "run the same command again" in (tmp_path / "error").read_text("utf-8")
+    assert json.loads((tmp_path / "plan.json").read_text("utf-8"))["micro_batch"] == 2
+    assert together(2, tmp_path) == [0, 0]
+    assert [step for name, step in _curve(tmp_path) if name == "loss_nats"] == list(range(1, STEPS + 1))
