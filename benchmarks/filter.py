@@ -6,9 +6,15 @@ The labelled mixtures are made from SIB-200, whose sentences are known to be in 
 """
 
 import os
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from articles import articles
 
 from pipeline.text import contamination, duplicates, language, script, sieve, stubs
 from pipeline.text.documents import read_jsonl
@@ -55,12 +61,37 @@ def language_table() -> None:
         )
 
 
+def stubs_table() -> None:
+    """Articles that are one sentence pattern with other values, among what the steps before leave of each source."""
+    print("| corpus | articles | words | taken as stubs | their words |")
+    print("|---|---|---|---|---|")
+    sources: dict[str, tuple[str, Iterator[tuple[str, str]]]] = {}
+    for code in ("ha", "ig"):
+        found = articles(DATA / f"dumps/{code}wiki-latest-pages-articles.xml.bz2", code)
+        sources[f"{code}wiki, dump of 2015"] = code, ((page.title, article.text) for page, article, _ in found)
+    for code, name in (("or", "or_wikipedia_partial"), ("so", "so_wikipedia_20250901"), ("or", "or_bible_irv")):
+        rows = read_jsonl(DATA / "corpora" / f"{name}.jsonl")
+        sources[name] = code, ((row.get("title") or row["id"], row["text"]) for row in rows)
+    for name, (code, texts) in sources.items():
+        before = steps(code, "ory_Orya")
+        judges = [before[step]([]) for step in ("script", "duplicate")]
+        judge, read, taken = stubs.stub_judge(10), Counter[str](), Counter[str]()
+        for title, text in texts:
+            paragraphs = sieve.split_paragraphs(text)[0]
+            for earlier in judges:
+                paragraphs = [p for p, out in zip(paragraphs, earlier(paragraphs), strict=True) if not out]
+            size = sieve.size(paragraphs)
+            read += size
+            taken += size if judge(["\n".join([title, *paragraphs])])[0] else Counter()
+        cells = (read["documents"], read["words"], taken["documents"], taken["words"])
+        print(f"| {name} | " + " | ".join(f"{number:,}" for number in cells) + " |", flush=True)
+
+
 def steps(code: str, labelled: str) -> dict[str, Callable[[list[str]], Judge]]:
     scripts = script.expected_scripts(code)
     return {
         "script": lambda _: lambda texts: [script.script_share(text, scripts) < 0.5 for text in texts],
         "duplicate": lambda _: duplicates.exact_duplicates(duplicates.MIN_WORDS),
-        "stub": lambda _: stubs.stub_judge(10),
         "language": language.learn_foreign,
         "near_duplicate": lambda _: duplicates.near_duplicates(),
         "contamination": lambda _: contamination.learn_contamination(sentences(labelled)),
@@ -95,6 +126,8 @@ def steps_table(corpora: dict[str, tuple[str, str]]) -> None:
 
 if __name__ == "__main__":
     language_table()
+    print()
+    stubs_table()
     print()
     steps_table(
         {

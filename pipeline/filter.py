@@ -58,7 +58,7 @@ def _passes(run: Run, current: Path) -> Iterator[tuple[Step, ...]]:
         Step("repetitive", lambda _: _each(_repetitive)),
         Step("script", lambda _: _each(lambda text: script.script_share(text, scripts) < settings.min_script_share)),
         Step("duplicate", lambda _: duplicates.exact_duplicates(duplicates.MIN_WORDS)),
-        *([] if cap is None else [Step("stub", lambda _: stubs.stub_judge(cap))]),
+        *([] if cap is None else [Step("stub", lambda _: stubs.stub_judge(cap), "article")]),
     )
     if settings.language_model:
         model = settings.language_model

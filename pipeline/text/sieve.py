@@ -24,7 +24,7 @@ Judge = Callable[[Sequence[str]], list[bool]]
 class Step(NamedTuple):
     reason: str
     learn: Callable[[Iterable[str]], Judge]  # from the paragraphs of the pass before; one verdict a text, True: out
-    unit: Literal["paragraph", "document"] = "paragraph"
+    unit: Literal["paragraph", "document", "article"] = "paragraph"  # an article has a title, as its first line
 
 
 class Ledger:
@@ -111,7 +111,7 @@ def sift(
     for batch in _batches(documents):
         alive = batch
         for step, judge in steps:
-            alive = (_judge_documents if step.unit == "document" else _judge_paragraphs)(alive, step, judge, ledger)
+            alive = (_judge_paragraphs if step.unit == "paragraph" else _judge_documents)(alive, step, judge, ledger)
         for document in alive:
             text = body(document)
             if sum(map(count_words, text)) >= min_words:
@@ -123,14 +123,14 @@ def sift(
 
 
 def _judge_documents(batch: list[Document], step: Step, judge: Judge, ledger: Ledger) -> list[Document]:
-    texts = ["\n".join(document["paragraphs"]) for document in batch]
-    alive = []
-    for document, text, out in zip(batch, texts, judge(texts), strict=True):
-        if out:
-            ledger.drop("document", document, text, step.reason)
-        else:
-            alive.append(document)
-    return alive
+    title = step.unit == "article"
+    judged = [document for document in batch if document["title"] or not title]
+    texts = ["\n".join([*[document["title"]] * title, *document["paragraphs"]]) for document in judged]
+    out = {id(document) for document, verdict in zip(judged, judge(texts), strict=True) if verdict}
+    for document in judged:
+        if id(document) in out:
+            ledger.drop("document", document, "\n".join(document["paragraphs"]), step.reason)
+    return [document for document in batch if id(document) not in out]
 
 
 def _judge_paragraphs(batch: list[Document], step: Step, judge: Judge, ledger: Ledger) -> list[Document]:
