@@ -1,6 +1,6 @@
 """Clean, deduplicate and split the documents.
 
-Reads   ``extract/*.jsonl``; ``fetch/sources.json`` for the corpora's weights; ``fetch/labelled/{dev,test}.jsonl``,
+Reads   ``extract/*.jsonl``; ``fetch/weights.json`` of the corpora; ``fetch/labelled/{dev,test}.jsonl``,
         where there are any, for what the corpus must not contain.
 Writes  ``train.jsonl`` and ``valid.jsonl``: ``id``, ``title``, ``text``, ``source`` and what else extract knows of a
         document. ``dropped.jsonl``: for each reason some of the documents and paragraphs that it took.
@@ -93,8 +93,8 @@ def _labelled(run: Run) -> Iterator[str]:
 
 
 def _weights(run: Run) -> dict[str, float]:
-    sources = json.loads(run.input("fetch/sources.json").read_text("utf-8"))
-    return {source["name"]: float(source["weight"]) for source in sources}
+    weights: dict[str, float] = json.loads(run.input("fetch/weights.json").read_text("utf-8"))
+    return weights
 
 
 # -- judges that need no module of their own

@@ -77,8 +77,7 @@ def filtered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
             rows = [t if isinstance(t, dict) else {"id": str(i), "title": "", "text": t} for i, t in enumerate(texts)]
             lines = [json.dumps({**row, "source": name}) for row in rows]
             (run.folder / "extract" / f"{name}.jsonl").write_text("\n".join(lines), "utf-8")
-        sources = [{"name": name, "weight": (weights or {}).get(name, 1.0)} for name in corpora]
-        (run.folder / "fetch/sources.json").write_text(json.dumps(sources), "utf-8")
+        (run.folder / "fetch/weights.json").write_text(json.dumps(weights or {}), "utf-8")
         write_jsonl(run.folder / "fetch/labelled/test.jsonl", [{"id": "t", "text": t, "label": "a"} for t in test])
         return work(run, run.folder / "filter.part"), run.folder / "filter.part"
 
