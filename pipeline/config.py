@@ -59,6 +59,7 @@ class Extract(Settings):
 
 
 class Filter(Settings):
+    workers: int | Literal["auto"] = Field("auto", exclude=True, description="processes; auto: one a core")
     min_words: int = Field(5, ge=1, description="shorter documents are dropped")
     scripts: tuple[str, ...] | Literal["auto"] = Field(
         "auto", description="ISO 15924 codes, e.g. [Orya]; auto: those of the language in CLDR"

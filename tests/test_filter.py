@@ -115,6 +115,33 @@ def test_the_same_input_gives_the_same_bytes(filtered: Any) -> None:
     assert first == {path.name: path.read_bytes() for path in filtered(corpora)[1].iterdir()}
 
 
+def test_the_same_bytes_and_counts_for_any_number_of_processes(filtered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With paragraphs, headings and documents that every kind of step takes, over several batches."""
+    monkeypatch.setattr(sieve, "BATCH_CHARACTERS", 5_000)
+    monkeypatch.setattr("pipeline.filter.WORTH_SPREADING", 0)
+    monkeypatch.setattr(language, "LEAST_SAMPLE", 10_000)
+    own, copies = documents(300), documents(300, seed=4, words=20)
+    rng = random.Random(2)
+    foreign = [prose(rng, FOREIGN, 40) for _ in range(50)]
+    rows: list[Any] = [
+        {"id": str(i), "title": f"t{i}", "text": f"Tarihi\n{a}\n{b}\nПривет мир это", "headings": ["Tarihi"]}
+        for i, (a, b) in enumerate(zip(own, [*copies[:150], *copies[:150]], strict=True))
+    ]
+    rows += [{"id": f"s{i}", "title": w, "text": f"{w} kauye ne a jihar Kano."} for i, w in enumerate(HOME)]
+    corpora = {"wiki": [*rows, own[3], own[4].replace("a", "e", 1), *foreign, "short"]}
+
+    def result(workers: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+        counts, out = filtered(corpora, f"filter.workers={workers}", test=[own[7]])
+        return counts, {path.name: path.read_bytes() for path in out.iterdir()}
+
+    alone = result(1)
+    assert {"stub", "short"} <= alone[0]["dropped"]["documents"].keys()
+    reasons = {"script", "duplicate", "language", "near_duplicate", "contamination"}
+    assert reasons <= alone[0]["dropped"]["paragraphs"].keys()
+    assert result(2) == alone
+    assert result(3) == alone
+
+
 def test_adding_a_corpus_moves_no_document_between_train_and_valid(filtered: Any) -> None:
     wiki = documents(300)
     _, out = filtered({"wiki": wiki})

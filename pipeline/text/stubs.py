@@ -5,12 +5,13 @@ in word trigrams that many kept articles had before it. The first few stay, as e
 go. Paragraphs that repeat inside articles with text of their own, and refrains of a book, are no stubs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import regex
 
+from pipeline.text.judge import Judge
 from pipeline.text.script import ngrams, word_hashes
 
 TRIGRAM = 3
@@ -21,7 +22,7 @@ MILLION = 1_000_000  # words, for each of which the cap holds anew: idioms, too,
 TABLE_BITS = 23
 VALUE = np.uint64(1 << 32)  # in place of a word of the title: no word's hash, which has 32 bits
 
-Judge = Callable[[Sequence[str]], list[bool]]
+Hashes = npt.NDArray[np.uint64]
 _DIGITS = regex.compile(r"\p{Nd}+")
 
 
@@ -34,11 +35,8 @@ def stub_judge(cap: int) -> Judge:
     sketch = np.zeros((2, 1 << TABLE_BITS), np.uint32)
     kept_words = 0
 
-    def judge(article: str) -> bool:
+    def decide(hashes: Hashes) -> bool:
         nonlocal kept_words
-        title, _, text = _DIGITS.sub("0", article).partition("\n")
-        hashes = word_hashes(text)
-        hashes = np.where(np.isin(hashes, word_hashes(title)), VALUE, hashes)
         width = min(TRIGRAM, len(hashes))
         if not width:
             return False
@@ -54,9 +52,19 @@ def stub_judge(cap: int) -> Judge:
         kept_words += len(hashes)
         return False
 
-    return lambda articles: [judge(article) for article in articles]
+    return Judge(_hashed, lambda articles: [decide(hashes) for hashes in articles])
 
 
-def _slots(trigrams: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+def _hashed(articles: Sequence[str]) -> list[Hashes]:
+    """The hash of each word of each article, values as one."""
+    found = []
+    for article in articles:
+        title, _, text = _DIGITS.sub("0", article).partition("\n")
+        hashes = word_hashes(text)
+        found.append(np.where(np.isin(hashes, word_hashes(title)), VALUE, hashes))
+    return found
+
+
+def _slots(trigrams: Hashes) -> tuple[Hashes, Hashes]:
     mask = np.uint64((1 << TABLE_BITS) - 1)
     return trigrams >> np.uint64(64 - TABLE_BITS), (trigrams >> np.uint64(8)) & mask
