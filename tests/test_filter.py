@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,47 @@ def test_somali_among_hausa_sentences_is_found(akshara_data: Path) -> None:
     assert found > 0.9 * sum(len(text.split()) >= language.MIN_WORDS for text in somali)
     assert mistaken < 0.01 * len(hausa)
     assert sum(language.learn_foreign(hausa)(hausa)) < 0.01 * len(hausa)
+
+
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fastText model of two made-up languages, labelled as GlotLID labels them."""
+    fasttext = pytest.importorskip("fasttext")
+    folder, rng = tmp_path_factory.mktemp("fasttext"), random.Random(6)
+    lines = [
+        f"__label__hau_Latn {prose(rng, HOME, 20)}\n__label__eng_Latn {prose(rng, FOREIGN, 20)}\n" for _ in "ab" * 99
+    ]
+    (folder / "labelled.txt").write_text("".join(lines), "utf-8")
+    settings = {"minn": 2, "maxn": 4, "dim": 8, "bucket": 100_000, "epoch": 20, "thread": 1, "verbose": 0}
+    for _ in range(5):
+        with suppress(RuntimeError):  # now and then training starts from memory that it did not clear, and says NaN
+            fasttext.train_supervised(str(folder / "labelled.txt"), **settings).save_model(str(folder / "model.bin"))
+            break
+    return folder / "model.bin"
+
+
+def test_a_fasttext_model_judges_the_language(
+    filtered: Any, language_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(7)
+    own, other = documents(60, seed=11), [prose(rng, FOREIGN, 30) for _ in range(20)]
+    judge = language.fasttext_judge(str(language_model), "ha")
+    assert judge([*own, *other]) == [False] * 60 + [True] * 20
+    assert judge([" ".join(other[0].split()[:7])]) == [False], "too short to say"
+    assert language.fasttext_judge(str(language_model), "en")([own[0], other[0]]) == [True, False]
+    monkeypatch.setattr("pipeline.filter.WORTH_SPREADING", 0)
+    for workers in (1, 2):
+        setting = f"filter.workers={workers}"
+        counts, _ = filtered({"wiki": [*own, *other]}, f"filter.language_model={language_model}", setting)
+        assert counts["dropped"]["documents"] == {"language": 20}
+
+
+def test_a_file_that_is_no_fasttext_model_is_refused(filtered: Any, language_model: Path) -> None:
+    for path, message in ((language_model.with_name("no.bin"), "is no file"), (language_model.parent, "is no file")):
+        with pytest.raises(UsageError, match=message):
+            filtered({"wiki": documents(20)}, f"filter.language_model={path}")
+    with pytest.raises(UsageError, match="no fastText model"):
+        filtered({"wiki": documents(20)}, f"filter.language_model={language_model.with_name('labelled.txt')}")
 
 
 def test_near_duplicates_differ_in_a_word_or_two() -> None:

@@ -194,7 +194,7 @@ def _load(path: str) -> Any:
     try:
         import fasttext  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
-        raise UsageError("filter.language_model needs fasttext-predict: pip install fasttext-predict") from error
+        raise UsageError("filter.language_model needs fastText: pip install fasttext-numpy2") from error
     try:
         return fasttext.load_model(path)
     except ValueError as error:
