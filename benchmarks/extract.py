@@ -106,7 +106,7 @@ def repeated(dump: Path, copies: int, target: Path) -> float:
 def ours(dump: Path, language: str, workers: int, folder: Path, megabytes: float) -> dict[str, float]:
     (folder / "fetch").mkdir(parents=True)
     (out := folder / "extract").mkdir()
-    source = {"name": "dump", "kind": "dump", "path": str(dump), "sha256": "", "weight": 1.0}
+    source = {"name": "dump", "kind": "dump", "path": str(dump), "sha256": ""}
     (folder / "fetch/sources.json").write_text(json.dumps([source]))
     (folder / "ours.py").write_text(OURS)
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])

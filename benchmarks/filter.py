@@ -6,15 +6,26 @@ The labelled mixtures are made from SIB-200, whose sentences are known to be in 
 """
 
 import os
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from articles import articles
+
+from pipeline.artifacts import Run
+from pipeline.config import Config
+from pipeline.filter import work
 from pipeline.text import contamination, duplicates, language, script, sieve, stubs
-from pipeline.text.documents import read_jsonl
+from pipeline.text.documents import read_jsonl, write_jsonl
+from pipeline.text.judge import Judge
 
 DATA = Path(os.environ.get("AKSHARA_DATA", Path(__file__).parents[2] / "shared" / "data"))
-Judge = Callable[[Sequence[str]], list[bool]]
 
 
 def sentences(code: str) -> list[str]:
@@ -55,12 +66,37 @@ def language_table() -> None:
         )
 
 
+def stubs_table() -> None:
+    """Articles that are one sentence pattern with other values, among what the steps before leave of each source."""
+    print("| corpus | articles | words | taken as stubs | their words |")
+    print("|---|---|---|---|---|")
+    sources: dict[str, tuple[str, Iterator[tuple[str, str]]]] = {}
+    for code in ("ha", "ig"):
+        found = articles(DATA / f"dumps/{code}wiki-latest-pages-articles.xml.bz2", code)
+        sources[f"{code}wiki, dump of 2015"] = code, ((page.title, article.text) for page, article, _ in found)
+    for code, name in (("or", "or_wikipedia_partial"), ("so", "so_wikipedia_20250901"), ("or", "or_bible_irv")):
+        rows = read_jsonl(DATA / "corpora" / f"{name}.jsonl")
+        sources[name] = code, ((row.get("title") or row["id"], row["text"]) for row in rows)
+    for name, (code, texts) in sources.items():
+        before = steps(code, "ory_Orya")
+        judges = [before[step]([]) for step in ("script", "duplicate")]
+        judge, read, taken = stubs.stub_judge(10), Counter[str](), Counter[str]()
+        for title, text in texts:
+            paragraphs = sieve.split_paragraphs(text)[0]
+            for earlier in judges:
+                paragraphs = [p for p, out in zip(paragraphs, earlier(paragraphs), strict=True) if not out]
+            size = sieve.size(paragraphs)
+            read += size
+            taken += size if judge(["\n".join([title, *paragraphs])])[0] else Counter()
+        cells = (read["documents"], read["words"], taken["documents"], taken["words"])
+        print(f"| {name} | " + " | ".join(f"{number:,}" for number in cells) + " |", flush=True)
+
+
 def steps(code: str, labelled: str) -> dict[str, Callable[[list[str]], Judge]]:
     scripts = script.expected_scripts(code)
     return {
-        "script": lambda _: lambda texts: [script.script_share(text, scripts) < 0.5 for text in texts],
+        "script": lambda _: Judge(lambda texts: [script.script_share(text, scripts) < 0.5 for text in texts]),
         "duplicate": lambda _: duplicates.exact_duplicates(duplicates.MIN_WORDS),
-        "stub": lambda _: stubs.stub_judge(10),
         "language": language.learn_foreign,
         "near_duplicate": lambda _: duplicates.near_duplicates(),
         "contamination": lambda _: contamination.learn_contamination(sentences(labelled)),
@@ -93,8 +129,33 @@ def steps_table(corpora: dict[str, tuple[str, str]]) -> None:
             paragraphs = [text for text, out in zip(paragraphs, verdicts, strict=True) if not out]
 
 
+def stage_table(name: str, language: str, share: int) -> None:
+    """The whole stage on one document in ``share`` of a corpus, by the clock, with one process and with two."""
+    print("| corpus | MB | workers | seconds | MB/s |")
+    print("|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        for part in ("extract", "fetch", "filter.part"):
+            Path("runs/benchmark", part).mkdir(parents=True)
+        extracted = Path("runs/benchmark/extract", f"{name}.jsonl")
+        rows = islice(read_jsonl(DATA / "corpora" / f"{name}.jsonl"), 0, None, share)
+        write_jsonl(extracted, ({"source": name, "id": str(number), **row} for number, row in enumerate(rows)))
+        Path("runs/benchmark/fetch/weights.json").write_text("{}")
+        megabytes = extracted.stat().st_size / 1e6
+        for workers in (1, 2):
+            settings = Config.model_validate(
+                {"run": "benchmark", "language": language, "filter": {"workers": workers}, "labelled": None}
+            )
+            began = time.perf_counter()
+            work(Run(settings, ""), Path("runs/benchmark/filter.part"))
+            seconds = time.perf_counter() - began
+            print(f"| {name} | {megabytes:.1f} | {workers} | {seconds:.1f} | {megabytes / seconds:.2f} |", flush=True)
+
+
 if __name__ == "__main__":
     language_table()
+    print()
+    stubs_table()
     print()
     steps_table(
         {
@@ -104,3 +165,5 @@ if __name__ == "__main__":
             "so_wikipedia_20250901.jsonl": ("so", "som_Latn"),
         }
     )
+    print()
+    stage_table("so_wikipedia_20250901", "so", share=1)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib import metadata
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def files_below(folder: Path) -> list[Path]:
 
 def ingredients(stage: Stage, run: Run) -> dict[str, Any]:
     """All that the result of ``stage`` depends on: its settings, and the digest of every input by name."""
-    settings = {name: getattr(run.config, name) for name in stage.settings}
+    settings = {name: attrgetter(name)(run.config) for name in stage.settings}
     inputs: dict[str, str] = {}
     for name in upstream(stage.name)[:-1]:
         patterns = [pattern for pattern in stage.inputs if pattern.split("/")[0] in (name, "*")]

@@ -60,6 +60,7 @@ class Extract(Settings):
 
 
 class Filter(Settings):
+    workers: int | Literal["auto"] = Field("auto", exclude=True, description="processes; auto: one a core")
     min_words: int = Field(5, ge=1, description="shorter documents are dropped")
     scripts: tuple[str, ...] | Literal["auto"] = Field(
         "auto", description="ISO 15924 codes, e.g. [Orya]; auto: those of the language in CLDR"
@@ -71,7 +72,9 @@ class Filter(Settings):
     language_model: str | None = Field(
         None, description="path of a fastText model (GlotLID, lid.176) that judges the language in place of that check"
     )
-    stub_cap: int | None = Field(10, ge=0, description="paragraphs kept of one repeated sentence pattern; null: all")
+    stub_cap: int | None = Field(
+        10, ge=0, description="articles kept that are one sentence pattern with other values; null: all"
+    )
     valid_share: float = Field(0.05, gt=0, lt=1, description="share of documents held out for validation")
     temperature: float = Field(1.0, ge=1, description="above 1, smaller corpora are repeated; n^(1/T) sampling")
 

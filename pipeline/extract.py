@@ -1,6 +1,6 @@
 """Turn wikitext and extra corpora into plain documents.
 
-Reads   ``fetch/sources.json``: a list of {name, kind: dump | text | jsonl | dataset, path, sha256, weight}.
+Reads   ``fetch/sources.json``: a list of {name, kind: dump | text | jsonl | dataset, path, sha256}.
 Writes  ``extract/<name>-00000.jsonl`` … for a dump, ``extract/<name>.jsonl`` for any other corpus: ``id``, ``title``,
         ``text``, ``source`` (the corpus' name); for articles also ``headings``, ``categories`` and ``links``.
 

@@ -1,8 +1,9 @@
 """Get what a run starts from: check the user's own files, then download what is missing.
 
 Reads: the files that ``corpus`` and ``labelled`` name, and the network for a published dump or `datasets` name.
-Writes: ``sources.json`` (a list of ``name``, ``kind`` (dump, text, jsonl or dataset), ``path``, ``sha256``, ``weight``
-and, for a download, ``url`` and ``date``) and ``labelled/{train,dev,test}.jsonl`` (``id``, ``text``, ``label``).
+Writes: ``sources.json`` (a list of ``name``, ``kind`` (dump, text, jsonl or dataset), ``path``, ``sha256`` and, for a
+download, ``url`` and ``date``), ``weights.json`` (by name: apart, so that a change of one extracts nothing anew) and
+``labelled/{train,dev,test}.jsonl`` (``id``, ``text``, ``label``).
 Downloads lie in ``corpora/<language>/``, where all runs of that language find them.
 """
 
@@ -31,9 +32,10 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     if downloads_dump(config):
         corpora = [published_dump(config), *corpora]
 
-    artifacts.write_json(out / "sources.json", corpora)
     for corpus in corpora:
         log.info("fetch: %s %s, weight %g", corpus["kind"], corpus["path"], corpus["weight"])
+    artifacts.write_json(out / "weights.json", {corpus["name"]: corpus.pop("weight") for corpus in corpora})
+    artifacts.write_json(out / "sources.json", corpora)
     (out / "labelled").mkdir()
     for role, rows in splits.items():
         write_jsonl(out / "labelled" / f"{role}.jsonl", rows)

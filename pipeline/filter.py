@@ -1,6 +1,6 @@
 """Clean, deduplicate and split the documents.
 
-Reads   ``extract/*.jsonl``; ``fetch/sources.json`` for the corpora's weights; ``fetch/labelled/{dev,test}.jsonl``,
+Reads   ``extract/*.jsonl``; ``fetch/weights.json`` of the corpora; ``fetch/labelled/{dev,test}.jsonl``,
         where there are any, for what the corpus must not contain.
 Writes  ``train.jsonl`` and ``valid.jsonl``: ``id``, ``title``, ``text``, ``source`` and what else extract knows of a
         document. ``dropped.jsonl``: for each reason some of the documents and paragraphs that it took.
@@ -9,7 +9,8 @@ Writes  ``train.jsonl`` and ``valid.jsonl``: ``id``, ``title``, ``text``, ``sour
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,28 @@ from pipeline.errors import UsageError
 from pipeline.program import log, progress, stage_main
 from pipeline.text import contamination, duplicates, language, mix, script, stubs
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
-from pipeline.text.sieve import Judge, Ledger, Step, body, opened, sift
+from pipeline.text.judge import Judge
+from pipeline.text.parallel import cores, spreading
+from pipeline.text.sieve import Ledger, Step, body, opened, sift
 
 REPETITIVE = 0.1  # compressed to less than this share of its size, a text says one thing over and over; prose has 0.3
+WORTH_SPREADING = 4_000_000  # bytes of documents, from which starting processes takes less time than they save
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     settings = run.config.filter
     ledger = Ledger()
     current, following = out / "current.jsonl", out / "following.jsonl"
-    write_jsonl(current, opened(_extracted(run), ledger))
-    for passing in _passes(run, current):
-        judges = [(step, step.learn(_paragraphs(current))) for step in passing]
-        names = ", ".join(step.reason for step in passing)
-        documents = progress(read_jsonl(current), desc=f"filter: {names}", unit=" documents")
-        write_jsonl(following, sift(documents, judges, settings.min_words, ledger))
-        following.replace(current)
+    size = sum(path.stat().st_size for path in run.input("extract").glob("*.jsonl"))
+    workers = cores(settings.workers) if size >= WORTH_SPREADING else 1
+    with spreading(workers, preload="pipeline.text.duplicates") as spread:
+        write_jsonl(current, opened(_extracted(run), ledger, spread))
+        for passing in _passes(run, current):
+            judges = [(step, step.learn(_paragraphs(current))) for step in passing]
+            names = ", ".join(step.reason for step in passing)
+            documents = progress(read_jsonl(current), desc=f"filter: {names}", unit=" documents")
+            write_jsonl(following, sift(documents, judges, settings.min_words, ledger, spread))
+            following.replace(current)
     kept = mix.write_splits(current, out, settings, _weights(run))
     current.unlink()
     write_jsonl(out / "dropped.jsonl", sorted(ledger.samples, key=lambda row: (row["unit"], row["reason"])))
@@ -56,10 +63,11 @@ def _passes(run: Run, current: Path) -> Iterator[tuple[Step, ...]]:
     yield (
         Step("duplicate", lambda _: duplicates.exact_duplicates(), "document"),
         Step("repetitive", lambda _: _each(_repetitive)),
-        Step("script", lambda _: _each(lambda text: script.script_share(text, scripts) < settings.min_script_share)),
+        Step("script", lambda _: _each(partial(_foreign_script, scripts, settings.min_script_share))),
         Step("duplicate", lambda _: duplicates.exact_duplicates(duplicates.MIN_WORDS)),
-        *([] if cap is None else [Step("stub", lambda _: stubs.stub_judge(cap))]),
     )
+    if cap is not None:
+        yield (Step("stub", lambda _: stubs.stub_judge(cap), "article"),)
     if settings.language_model:
         model = settings.language_model
         yield (Step("language", lambda _: language.fasttext_judge(model, run.config.language)),)
@@ -93,20 +101,28 @@ def _labelled(run: Run) -> Iterator[str]:
 
 
 def _weights(run: Run) -> dict[str, float]:
-    sources = json.loads(run.input("fetch/sources.json").read_text("utf-8"))
-    return {source["name"]: float(source["weight"]) for source in sources}
+    weights: dict[str, float] = json.loads(run.input("fetch/weights.json").read_text("utf-8"))
+    return weights
 
 
 # -- judges that need no module of their own
 
 
 def _each(judge: Callable[[str], bool]) -> Judge:
-    return lambda texts: [judge(text) for text in texts]
+    return Judge(partial(_one_by_one, judge))
+
+
+def _one_by_one(judge: Callable[[str], bool], texts: Sequence[str]) -> list[bool]:
+    return [judge(text) for text in texts]
 
 
 def _repetitive(text: str) -> bool:
     data = text.encode()
     return len(data) >= 200 and len(zlib.compress(data, 1)) < REPETITIVE * len(data)
+
+
+def _foreign_script(scripts: tuple[str, ...], least: float, text: str) -> bool:
+    return script.script_share(text, scripts) < least
 
 
 def _scripts(run: Run, current: Path) -> tuple[str, ...]:

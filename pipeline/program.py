@@ -100,13 +100,15 @@ def _settings_help(sections: Iterable[str]) -> str:
     return "\n".join(["settings:", *_settings_lines(sections)]) if sections else ""
 
 
-def _settings_lines(sections: Iterable[str]) -> Iterator[str]:
-    for section in sections:
+def _settings_lines(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        section, _, only = name.partition(".")
         field = config.Config.model_fields[section]
         default = field.default
         if isinstance(default, config.Settings):
             for key, inner in type(default).model_fields.items():
-                yield f"  {section}.{key} = {inner.default!r}  {inner.description or ''}".rstrip()
+                if only in ("", key):
+                    yield f"  {section}.{key} = {inner.default!r}  {inner.description or ''}".rstrip()
         else:
             yield f"  {section}  {field.description or ''}".rstrip()
 

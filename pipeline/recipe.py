@@ -25,15 +25,15 @@ LINE = {
         Stage(
             "extract",
             "turn wikitext and extra corpora into plain documents",
-            ("language", "corpus", "extract"),
+            ("language", "corpus.allow_truncated", "extract"),
             ("fetch/sources.json",),
             resumes=True,
         ),
         Stage(
             "filter",
             "clean, deduplicate and split the documents",
-            ("language", "corpus", "filter"),
-            ("extract/*.jsonl", "fetch/sources.json", "fetch/labelled/dev.jsonl", "fetch/labelled/test.jsonl"),
+            ("language", "filter"),
+            ("extract/*.jsonl", "fetch/weights.json", "fetch/labelled/dev.jsonl", "fetch/labelled/test.jsonl"),
         ),
         Stage("tokenizer", "train the subword tokenizer", ("tokenizer",), ("filter/train.jsonl", "filter/valid.jsonl")),
         Stage(

@@ -64,7 +64,7 @@ class Here(Run):
 
 def sources(tmp_path: Path, *rows: dict[str, Any]) -> Path:
     (tmp_path / "fetch").mkdir(exist_ok=True)
-    (tmp_path / "fetch/sources.json").write_text(json.dumps([{"sha256": "", "weight": 1.0, **row} for row in rows]))
+    (tmp_path / "fetch/sources.json").write_text(json.dumps([{"sha256": "", **row} for row in rows]))
     (out := tmp_path / "out").mkdir(exist_ok=True)
     return out
 

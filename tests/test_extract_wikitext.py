@@ -4,10 +4,10 @@ import html
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from articles import articles
 from residue import residue
 
 from pipeline.text import dump, habits, mediawiki, wikitext
@@ -154,20 +154,6 @@ def test_what_a_dump_teaches_of_its_own_headings_and_templates() -> None:
 
 
 # -- real dumps
-
-
-def articles(path: Path, language: str) -> Iterator[tuple[dump.Page, wikitext.Article, mediawiki.Site]]:
-    info, chunks = dump.read(path, allow_truncated=False)
-    first = list(chunks)
-    known = mediawiki.site((language,), info.namespaces)
-    learned = habits.learn(habits.habits(chunk, known) for chunk in first)
-    site = mediawiki.site((language,), info.namespaces, learned.closing(), learned.disambiguation_templates())
-    for chunk in first:
-        for page in dump.pages(chunk):
-            if site.is_article(page.title, page.namespace) and not page.redirect:
-                article = wikitext.article(page.title, page.text, site)
-                if article.kind == "article":
-                    yield page, article, site
 
 
 FIXTURES = {"bn": 1600, "br": 38_000, "mr": 2300, "ne": 100, "or": 20, "sw": 500, "ur": 33_000, "yo": 30}

@@ -44,7 +44,8 @@ def test_every_kind_of_corpus_gets_a_name_of_its_own(files: Path, program: Progr
     extra = "corpus.extra=[{path: stories/*.txt}, {path: stories, weight: 0.5}, {path: more/a.txt}, {path: saved}]"
     assert fetch(program, "corpus.dump=or.xml.bz2", extra, "labelled.train=train.tsv")[0] == 0
     sources: list[dict[str, Any]] = json.loads((files / "runs/or/fetch/sources.json").read_text("utf-8"))
-    assert [(s["name"], s["kind"], s["path"], s["weight"]) for s in sources] == [
+    weights = json.loads((files / "runs/or/fetch/weights.json").read_text("utf-8"))
+    assert [(s["name"], s["kind"], s["path"], weights[s["name"]]) for s in sources] == [
         ("orwiki", "dump", "or.xml.bz2", 1.0),
         ("a", "text", "stories/a.txt", 1.0),
         ("a-2", "text", "stories/a.txt", 0.5),

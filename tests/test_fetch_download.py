@@ -248,7 +248,6 @@ def test_fetch_downloads_and_tells_date_and_digest(mirror: Mirror, tmp_path: Pat
         "kind": "dump",
         "path": f"corpora/or/{DATED}",
         "sha256": hashlib.sha256(DUMP).hexdigest(),
-        "weight": 1.0,
         "date": "20260901",
         "url": f"{mirror.url}/orwiki/latest/orwiki-latest-pages-articles.xml.bz2",
     }

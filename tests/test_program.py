@@ -58,6 +58,17 @@ def test_only_what_is_out_of_date_runs_again(text_run: Path, program: Program) -
     assert "corpus.txt changed" in changed.stderr
 
 
+def test_a_weight_that_changes_extracts_nothing_anew(text_run: Path, program: Program) -> None:
+    _ran(program("pipeline", "filter", "small.yaml"))
+    weight = "corpus.extra=[{path: corpus.txt, weight: 0.5}]"
+    assert _ran(program("pipeline", "filter", "small.yaml", weight)) == ["fetch", "filter"]
+    assert _manifest(text_run, "filter")["counts"]["kept"]["train"]["documents"] < 150
+    assert _ran(program("pipeline", "filter", "small.yaml", weight, "corpus.allow_truncated=true")) == [
+        "fetch",
+        "extract",
+    ]
+
+
 def test_a_stage_alone_starts_no_other_and_names_the_remedy(text_run: Path, program: Program) -> None:
     started = time.monotonic()
     missing = program("filter", "small.yaml")

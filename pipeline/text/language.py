@@ -7,10 +7,11 @@ subject, not another language, and stays.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import regex
 
 from pipeline.errors import UsageError
+from pipeline.text.judge import Judge
 from pipeline.text.script import count_words, words
 
 MIN_WORDS = 8  # shorter paragraphs say too little
@@ -33,7 +35,6 @@ ORDERS = 4
 BACKOFF = np.float32(8)
 TABLE_BITS = 18
 
-Judge = Callable[[Sequence[str]], list[bool]]
 Floats = npt.NDArray[np.float32]
 _NO_LETTER = regex.compile(r"[^\p{L}\p{M}]+")
 
@@ -95,7 +96,7 @@ def learn_foreign(paragraphs: Iterable[str]) -> Judge:
     bags = [set(words(text)) for text in sample]
     minority = _seed(bags) if sum(map(len, sample)) >= LEAST_SAMPLE else np.zeros(len(sample), np.bool_)
     if not minority.any():
-        return _none
+        return Judge(_none)
     features, halves = grams(sample), _halves(sample)
     for _ in range(ROUNDS):
         models = [count_grams(features, halves != half, minority) for half in (0, 1)]
@@ -104,20 +105,21 @@ def learn_foreign(paragraphs: Iterable[str]) -> Judge:
         if (before == minority).all():
             break
     if not 0 < minority.sum() < len(sample):
-        return _none
+        return Judge(_none)
     usual, unusual = (np.average(costs[side, 0], weights=features.lengths[side]) for side in (~minority, minority))
     if unusual < usual + MARGIN_ON_AVERAGE or _shared_words(bags, minority) > SHARED_WORDS:
-        return _none
+        return Judge(_none)
+    return Judge(partial(_foreign, models, usual + MARGIN))
 
-    def foreign(texts: Sequence[str]) -> list[bool]:
-        if not texts:
-            return []
-        batch = grams(texts)
-        own, other = _choose([bits_a_character(batch, model) for model in models], _halves(texts)).T
-        long = np.array([count_words(text) >= MIN_WORDS for text in texts])
-        return [bool(verdict) for verdict in long & (own > other) & (own > usual + MARGIN)]
 
-    return foreign
+def _foreign(models: list[Floats], most: float, texts: Sequence[str]) -> list[bool]:
+    """Whether a text costs more than ``most`` bits a character as the majority's, and less as the minority's."""
+    if not texts:
+        return []
+    batch = grams(texts)
+    own, other = _choose([bits_a_character(batch, model) for model in models], _halves(texts)).T
+    long = np.array([count_words(text) >= MIN_WORDS for text in texts])
+    return [bool(verdict) for verdict in long & (own > other) & (own > most)]
 
 
 def _none(texts: Sequence[str]) -> list[bool]:
@@ -176,23 +178,37 @@ def _seed(bags: list[set[str]]) -> npt.NDArray[np.bool_]:
 def fasttext_judge(path: str, language: str) -> Judge:
     """What a fastText model of languages (GlotLID, lid.176) says: True where it is rather sure of another language.
 
-    Labels are `__label__ha` or `__label__hau_Latn`. Raises UsageError: no such file, or the library is missing.
+    Labels are `__label__ha` or `__label__hau_Latn`. Raises UsageError: no such file, no such model, or the library is
+    missing.
     """
-    import langcodes
-
     if not Path(path).is_file():
         raise UsageError(
             f"filter.language_model: {path} is no file: download one (GlotLID, lid.176.bin) or set it to null"
         )
+    _load(path)
+    return Judge(partial(_another_language, path, language))
+
+
+@cache
+def _load(path: str) -> Any:
     try:
         import fasttext  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
-        raise UsageError("filter.language_model needs fasttext-predict: pip install fasttext-predict") from error
-    model = fasttext.load_model(path)
+        raise UsageError("filter.language_model needs fastText: pip install fasttext-numpy2") from error
+    try:
+        return fasttext.load_model(path)
+    except ValueError as error:
+        raise UsageError(f"filter.language_model: {path} is no fastText model: download it again") from error
+
+
+def _another_language(path: str, language: str, texts: Sequence[str]) -> list[bool]:
+    import langcodes
+
+    model = _load(path)
 
     def foreign(text: str) -> bool:
         labels, chances = model.predict(text.replace("\n", " "))
         code = labels[0].removeprefix("__label__").split("_")[0] if labels else language
         return count_words(text) >= MIN_WORDS and chances[0] > 0.5 and langcodes.tag_distance(code, language) > 10
 
-    return lambda texts: [foreign(text) for text in texts]
+    return [foreign(text) for text in texts]

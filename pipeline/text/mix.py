@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pipeline.config import Filter
 from pipeline.text.documents import Document, read_jsonl
-from pipeline.text.sieve import body, size
+from pipeline.text.sieve import size
 
-_INNER = ("paragraphs", "headings", "identity", "lost", "gone")
+_INNER = ("paragraphs", "headings", "identity", "words", "lost", "gone")
 
 
 def write_splits(
@@ -25,7 +25,7 @@ def write_splits(
     kept: dict[str, dict[str, Counter[str]]] = {name: defaultdict(Counter) for name in ("train", "valid")}
     words: Counter[str] = Counter()
     for document in read_jsonl(current):
-        words[document["source"]] += size(body(document))["words"]
+        words[document["source"]] += document["words"]
     copies = copies_by_source(words, weights, settings.temperature)
     with (
         (out / "train.jsonl").open("w", encoding="utf-8") as train,

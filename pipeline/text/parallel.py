@@ -37,7 +37,8 @@ def spreading(workers: int, preload: str) -> Iterator[Spread]:
     def spread(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         waiting: deque[Future[Any]] = deque()
         for item in items:
-            waiting.append(pool.submit(function, item))
+            with _interrupts_wait():  # a process that had only begun to start would be forgotten, and complain
+                waiting.append(pool.submit(function, item))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -49,6 +50,24 @@ def spreading(workers: int, preload: str) -> Iterator[Spread]:
         # Workers end after the task in hand. To terminate them in the middle of sending a result would leave the
         # pool waiting for the rest of it for ever.
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C takes effect at the end of the block."""
+    came = False
+
+    def note(*_: Any) -> None:
+        nonlocal came
+        came = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _begin() -> None:

@@ -1,15 +1,20 @@
 """Documents pass through steps; each step may take a paragraph or a whole document out, and has to say why.
 
 A step first learns from all that the passes before have left, then judges batch by batch. Between passes the
-documents lie on disk, so that memory does not grow with the corpus.
+documents lie on disk, so that memory does not grow with the corpus. The result does not depend on how many
+processes look at the batches.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from hashlib import blake2b
+from itertools import tee
 from typing import Any, Literal, NamedTuple
 
 from pipeline.text.documents import Document
+from pipeline.text.judge import Judge
+from pipeline.text.parallel import Spread
 from pipeline.text.script import count_words
 from pipeline.text.unicode import mend
 
@@ -18,13 +23,11 @@ LONGEST_LINE = 5_000  # characters; longer ones are cut at the end of a sentence
 BATCH_CHARACTERS = 500_000
 _SENTENCE_ENDS = ("। ", "॥ ", ". ", "? ", "! ", "۔ ", "။", "。", "་ ", "። ", " ")
 
-Judge = Callable[[Sequence[str]], list[bool]]
-
 
 class Step(NamedTuple):
     reason: str
-    learn: Callable[[Iterable[str]], Judge]  # from the paragraphs of the pass before; one verdict a text, True: out
-    unit: Literal["paragraph", "document"] = "paragraph"
+    learn: Callable[[Iterable[str]], Judge]  # from the paragraphs of the pass before
+    unit: Literal["paragraph", "document", "article"] = "paragraph"  # an article has a title, as its first line
 
 
 class Ledger:
@@ -73,30 +76,37 @@ def _pieces(line: str) -> Iterator[str]:
     yield line[start:]
 
 
-def opened(rows: Iterable[Document], ledger: Ledger) -> Iterator[Document]:
+def opened(rows: Iterable[Document], ledger: Ledger, spread: Spread = map) -> Iterator[Document]:
     """Rows of ``extract`` with mended ``paragraphs`` in place of ``text``, and what the steps and the split go by.
 
     ``identity`` is the hash of the mended text: the same in every run, whichever corpora and settings there are,
-    and for two copies of one document, whichever of them stays. ``lost`` will count the words dropped, by reason, and
-    ``gone`` show the first of them.
+    and for two copies of one document, whichever of them stays. ``words`` are those that stand under headings; ``lost``
+    will count those dropped, by reason, and ``gone`` show the first of them.
     """
+    for documents, sizes, repaired in spread(_open, _batches(rows, lambda row: len(row["text"]))):
+        ledger.repaired.update(repaired)
+        for document, read in zip(documents, sizes, strict=True):
+            ledger.read[document["source"]].update(read)
+            yield document
+
+
+def _open(rows: Sequence[Document]) -> tuple[list[Document], list[Counter[str]], Counter[str]]:
+    """The documents of some rows, the size of each, and what was repaired. Runs in any process."""
+    documents, sizes, repairs = [], [], Counter[str]()
     for row in rows:
         paragraphs, repaired = split_paragraphs(row["text"])
-        ledger.repaired.update(repaired)
-        ledger.read[row["source"]].update(size(paragraphs))
-        headings = [mend(heading)[0] for heading in row.get("headings", ())]
-        about = {key: value for key, value in row.items() if key != "text"}
-        title = mend(row["title"])[0]
-        digest = blake2b("\n".join(paragraphs).encode(), digest_size=8).hexdigest()
-        yield {
-            **about,
-            "title": title,
-            "headings": headings,
+        repairs.update(repaired)
+        sizes.append(size(paragraphs))
+        document = {key: value for key, value in row.items() if key != "text"} | {
+            "title": mend(row["title"])[0],
+            "headings": [mend(heading)[0] for heading in row.get("headings", ())],
             "paragraphs": paragraphs,
-            "identity": digest,
+            "identity": blake2b("\n".join(paragraphs).encode(), digest_size=8).hexdigest(),
             "lost": {},
             "gone": "",
         }
+        documents.append({**document, "words": sum(map(count_words, body(document)))})
+    return documents, sizes, repairs
 
 
 def body(document: Document) -> list[str]:
@@ -105,70 +115,111 @@ def body(document: Document) -> list[str]:
 
 
 def sift(
-    documents: Iterable[Document], steps: Sequence[tuple[Step, Judge]], min_words: int, ledger: Ledger
+    documents: Iterable[Document],
+    steps: Sequence[tuple[Step, Judge]],
+    min_words: int,
+    ledger: Ledger,
+    spread: Spread = map,
 ) -> Iterator[Document]:
-    """The documents that still have ``min_words`` after all ``steps``, without the paragraphs that these took."""
-    for batch in _batches(documents):
-        alive = batch
-        for step, judge in steps:
-            alive = (_judge_documents if step.unit == "document" else _judge_paragraphs)(alive, step, judge, ledger)
-        for document in alive:
-            text = body(document)
-            if sum(map(count_words, text)) >= min_words:
+    """The documents that still have ``min_words`` after all ``steps``, without the paragraphs that these took.
+
+    Judges look at batches as they come, wherever ``spread`` takes them, and decide here, in order. What they look at
+    is what the pass before has left, so steps on documents come before those on paragraphs.
+    """
+    units = [step.unit for step, _ in steps]
+    assert units == sorted(units, key=lambda unit: unit == "paragraph"), "documents are whole before paragraphs go"
+    looks = [(step.unit, judge.look) for step, judge in steps]
+    batches, sent = tee(_batches(documents, lambda document: sum(map(len, document["paragraphs"]))))
+    for batch, findings in zip(batches, spread(partial(_look, looks), sent), strict=True):
+        alive = {place: _Standing(document) for place, document in enumerate(batch)}
+        for (step, judge), found in zip(steps, findings, strict=True):
+            take = _take_paragraphs if step.unit == "paragraph" else _take_documents
+            take(alive, step.reason, judge, found, ledger)
+        for standing in alive.values():
+            document = standing.rest()
+            if document["words"] >= min_words:
                 yield document
             else:
                 lost: dict[str, Any] = document["lost"]
                 reason = max(lost, key=lambda name: lost[name]) if lost else "short"
-                ledger.drop("document", document, "\n".join(text) or document["gone"], reason)
+                ledger.drop("document", document, "\n".join(body(document)) or document["gone"], reason)
 
 
-def _judge_documents(batch: list[Document], step: Step, judge: Judge, ledger: Ledger) -> list[Document]:
-    texts = ["\n".join(document["paragraphs"]) for document in batch]
-    alive = []
-    for document, text, out in zip(batch, texts, judge(texts), strict=True):
-        if out:
-            ledger.drop("document", document, text, step.reason)
-        else:
-            alive.append(document)
-    return alive
-
-
-def _judge_paragraphs(batch: list[Document], step: Step, judge: Judge, ledger: Ledger) -> list[Document]:
-    """Headings are judged by none: they go where nothing follows them."""
+def _look(looks: Sequence[tuple[str, Callable[[Sequence[str]], Any]]], batch: Sequence[Document]) -> list[list[Any]]:
+    """What each judge finds in each document, or in each paragraph of its body. Runs in any process."""
     bodies = [body(document) for document in batch]
-    verdicts = iter(judge([text for texts in bodies for text in texts]))
-    for document, texts in zip(batch, bodies, strict=True):
-        out = {i for i, verdict in zip(range(len(texts)), verdicts, strict=False) if verdict}
+    texts = ["\n".join(document["paragraphs"]) for document in batch]
+    findings: list[list[Any]] = []
+    for unit, look in looks:
+        if unit == "paragraph":
+            found = iter(look([text for texts in bodies for text in texts]))
+            findings.append([[next(found) for _ in texts] for texts in bodies])
+        elif unit == "document":
+            findings.append(list(look(texts)))
+        else:
+            found = iter(look([f"{d['title']}\n{text}" for d, text in zip(batch, texts, strict=True) if d["title"]]))
+            findings.append([next(found) if document["title"] else None for document in batch])
+    return findings
+
+
+class _Standing:
+    """A document, and the places in its body that no step of this pass has taken."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.body = body(document)
+        self.places = list(range(len(self.body)))
+
+    def rest(self) -> Document:
+        """The document without what was taken, and without headings left over nothing."""
+        if len(self.places) < len(self.body):
+            kept: list[str] = []
+            place, left = 0, set(self.places)
+            for text in self.document["paragraphs"]:
+                heading = text in self.document["headings"]
+                if heading or place in left:
+                    kept.append(text)
+                place += not heading
+            while kept and kept[-1] in self.document["headings"]:
+                kept.pop()
+            self.document["paragraphs"] = kept
+        return self.document
+
+
+def _take_documents(
+    alive: dict[int, _Standing], reason: str, judge: Judge, found: Sequence[Any], ledger: Ledger
+) -> None:
+    judged = [place for place in alive if found[place] is not None]
+    for place, out in zip(judged, judge.decide([found[place] for place in judged]), strict=True):
         if out:
-            for i in sorted(out):
-                ledger.drop("paragraph", document, texts[i], step.reason)
-            document["gone"] = document["gone"] or "\n".join(texts[i] for i in sorted(out))[:LONGEST_LINE]
-            lost = sum(count_words(texts[i]) for i in out)
-            document["lost"][step.reason] = document["lost"].get(step.reason, 0) + lost
-            document["paragraphs"] = _without(document, out)
-    return batch
+            document = alive.pop(place).document
+            ledger.drop("document", document, "\n".join(document["paragraphs"]), reason)
 
 
-def _without(document: Document, out: set[int]) -> list[str]:
-    """The paragraphs but for those whose place among the ``body`` is in ``out``, and headings left over nothing."""
-    kept: list[str] = []
-    place = 0
-    for text in document["paragraphs"]:
-        heading = text in document["headings"]
-        if heading or place not in out:
-            kept.append(text)
-        place += not heading
-    while kept and kept[-1] in document["headings"]:
-        kept.pop()
-    return kept
+def _take_paragraphs(
+    alive: dict[int, _Standing], reason: str, judge: Judge, found: Sequence[Any], ledger: Ledger
+) -> None:
+    """Headings are judged by none: they go where nothing follows them."""
+    verdicts = iter(judge.decide([found[i][place] for i, standing in alive.items() for place in standing.places]))
+    for standing in alive.values():
+        document, texts = standing.document, standing.body
+        out = [place for place in standing.places if next(verdicts)]
+        if out:
+            for place in out:
+                ledger.drop("paragraph", document, texts[place], reason)
+            document["gone"] = document["gone"] or "\n".join(texts[place] for place in out)[:LONGEST_LINE]
+            lost = sum(count_words(texts[place]) for place in out)
+            document["lost"][reason] = document["lost"].get(reason, 0) + lost
+            document["words"] -= lost
+            standing.places = [place for place in standing.places if place not in set(out)]
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def _batches(documents: Iterable[Document], length: Callable[[Document], int]) -> Iterator[list[Document]]:
     batch: list[Document] = []
     characters = 0
     for document in documents:
         batch.append(document)
-        characters += sum(map(len, document["paragraphs"]))
+        characters += length(document)
         if characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
