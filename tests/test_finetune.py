@@ -110,6 +110,8 @@ def test_a_tokenizer_that_transformers_has_saved_again_is_the_same_one(tmp_path:
     require_same_tokenizer(tmp_path / "checkpoint", tmp_path / "run")
     texts = ["漢字", "", " \n", "漢 ଧାନ", "ଔଷଧ"]
     assert only_unknown(tokenizer, tokenizer(texts)["input_ids"]) == 3
+    latin = only_unknown(tokenizer, tokenizer(["A"])["input_ids"])  # a byte, but WordPiece has it as a letter
+    assert latin == (algorithm != "wordpiece")
 
 
 def test_a_pickle_is_refused(tmp_path: Path) -> None:

@@ -54,15 +54,20 @@ def test_it_says_what_plain_transformers_says(
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
+def heated(model: Path, heat: float, folder: Path) -> Path:
+    """A copy of ``model`` with a temperature."""
+    copy = shutil.copytree(model, folder / str(heat))
+    settings = json.loads((model / "config.json").read_text("utf-8"))
+    (copy / "config.json").write_text(json.dumps({**settings, "calibration_temperature": heat}), "utf-8")
+    return copy
+
+
 def test_probabilities_are_those_of_the_models_temperature(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = json.loads((model / "config.json").read_text("utf-8"))
     said = []
     for heat in (10.0, 40.0):
-        shutil.copytree(model, tmp_path / str(heat))
-        (tmp_path / str(heat) / "config.json").write_text(json.dumps({**settings, "calibration_temperature": heat}))
-        assert run(monkeypatch, tmp_path / str(heat), "--json", "--text", TEXTS[0]) == 0
+        assert run(monkeypatch, heated(model, heat, tmp_path), "--json", "--text", TEXTS[0]) == 0
         said.append(json.loads(capsys.readouterr().out)["probabilities"])
     plain, cooled = (list(row.values()) for row in said)
     assert cooled == pytest.approx(calibration.reheated([plain], 4)[0], abs=1e-4)
@@ -70,14 +75,15 @@ def test_probabilities_are_those_of_the_models_temperature(
 
 
 def test_texts_meet_the_tokenizer_in_the_form_of_the_corpus(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = []
-    for text in ("ଧାନ ଖେଳାଳି", "\ufeffଧାନ&nbsp;<b>ଖେ\u00adଳାଳି</b>"):
-        assert run(monkeypatch, model, "--json", "--text", text) == 0
+    folder = heated(model, 20.0, tmp_path)  # so that no probability is 1
+    for text in ("ଧାନ ଖେଳାଳି", "ଧାନ", "\ufeffଧାନ&nbsp;<b>ଖେ\u00adଳାଳି</b>"):
+        assert run(monkeypatch, folder, "--json", "--text", text) == 0
         said.append(json.loads(capsys.readouterr().out))
-    assert said[0]["probabilities"] == said[1]["probabilities"]
-    assert said[1]["text"] == text, "what is shown is what was given"
+    assert said[0]["probabilities"] == said[2]["probabilities"] != said[1]["probabilities"]
+    assert said[2]["text"] == text, "what is shown is what was given"
 
 
 @pytest.mark.parametrize("source", ["stdin", "txt", "jsonl", "tsv", "csv"])
