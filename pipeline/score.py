@@ -54,17 +54,16 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     probabilities = classify(accelerator, classifier, texts)
     shipped = probabilities.argmax(-1).tolist()
     rivals = {"tfidf_svm": seen["tfidf_svm"][0], "scratch": twin(run, said["scratch"]).argmax(-1).tolist()}
-    evidence = {
-        name: {
-            "accuracy": figures[name]["accuracy"]["mean"],
-            "difference": {
-                "mean": figures["test"]["accuracy"]["mean"] - figures[name]["accuracy"]["mean"],
-                **comparison.paired(resampled["test"]["accuracy"], resampled[name]["accuracy"]),
-            },
-            "mcnemar": comparison.mcnemar(shipped, rivals[name], true),
-        }
-        for name in BASELINES
-    }
+
+    def judged(name: str, answers: Classes) -> dict[str, Any]:
+        return verdict(
+            figures[name]["accuracy"]["mean"],
+            {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in BASELINES},
+            len(test),
+            BASELINES,
+            ANSWERING[choice["answer"] if name == "test" else name],
+        )
+
     result = {
         "test": {
             **figures["test"],
@@ -79,8 +78,11 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         "calibration": believed(probabilities, true, classifier.temperature),
         "parts": {name: figures[name] for name in ("network", "linear", "joined") if name in figures},
         "baselines": {name: figures[name] for name in BASELINES},
-        **verdict(figures["test"]["accuracy"]["mean"], evidence, len(test), BASELINES),
+        **judged("test", shipped),
     }
+    if choice["answer"] != "network" and "network" in said:  # what the network is worth without what it is joined with
+        best = said["network"][finetuned(run)["shipped"]].argmax(-1).tolist()
+        result["network_alone"] = judged("network", best)
     write_json(out / "scores.json", result)
     write_jsonl(out / "predictions.jsonl", predictions(test, probabilities, labels))
     write_jsonl(out / "hardest.jsonl", hardest(test, list(said["test"].values()), labels))
@@ -95,6 +97,11 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
 PLACES = {"network": ".", "linear": "linear", "scratch": "scratch"}  # under finetune/
 BASELINES = {"tfidf_svm": "character TF-IDF with a linear SVM", "scratch": "the same network from random weights"}
+ANSWERING = {
+    "network": "the transferred network",
+    "linear": "a linear classifier that reads the pretrained body",
+    "joined": "the transferred network together with a linear classifier",
+}
 HARDEST = 20
 
 
@@ -148,6 +155,25 @@ def _spread(per_seed: Sequence[float], resampled: bootstrap.Floats) -> dict[str,
     low, high = bootstrap.interval(resampled)
     sd = stdev(per_seed) if len(per_seed) > 1 else 0.0
     return {"mean": mean(per_seed), "sd": sd, "low": low, "high": high, "per_seed": list(per_seed)}
+
+
+def evidence(
+    ours: str,
+    theirs: str,
+    figures: dict[str, Any],
+    resampled: dict[str, dict[str, bootstrap.Floats]],
+    answers: tuple[Classes, Classes, Classes],
+) -> dict[str, Any]:
+    """How ``ours`` does against ``theirs``; ``answers`` are those of one model of each, and the true ones."""
+    ahead = figures[ours]["accuracy"]["mean"] - figures[theirs]["accuracy"]["mean"]
+    return {
+        "accuracy": figures[theirs]["accuracy"]["mean"],
+        "difference": {
+            "mean": ahead,
+            **comparison.paired(resampled[ours]["accuracy"], resampled[theirs]["accuracy"]),
+        },
+        "mcnemar": comparison.mcnemar(*answers),
+    }
 
 
 def believed(probabilities: Table, true: Classes, heat: float) -> dict[str, Any]:

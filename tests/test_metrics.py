@@ -85,7 +85,7 @@ def control(accuracy: float, low: float, high: float) -> dict[str, Any]:
     [
         ((0.6, 0.02, 0.2), (0.5, 0.1, 0.3), "positive", "transfer", "worth it"),
         ((0.8, -0.2, -0.02), (0.5, 0.1, 0.3), "negative", "tfidf", "The linear baseline wins"),
-        ((0.6, 0.02, 0.2), (0.75, -0.1, -0.01), "negative", "transfer", "Pretraining did harm"),
+        ((0.6, 0.02, 0.2), (0.75, -0.1, -0.01), "negative", "transfer", "Transfer did harm"),
         ((0.6, 0.02, 0.2), (0.69, -0.05, 0.07), "neutral", "transfer", "not shown to be better than random weights."),
         ((0.69, -0.05, 0.07), (0.5, 0.1, 0.3), "neutral", "transfer", "not shown to be better than TF-IDF."),
         ((0.71, -0.07, 0.05), (0.5, 0.1, 0.3), "neutral", "tfidf", "simpler and no less accurate"),
@@ -96,11 +96,12 @@ def test_the_verdict_weighs_both_controls_and_offers_the_better_model(
     linear: tuple[float, float, float], scratch: tuple[float, float, float], word: str, offer: str, said: str
 ) -> None:
     evidence = {"tfidf_svm": control(*linear), "scratch": control(*scratch)}
-    told = verdict(0.7, evidence, 204, NAMES)
+    told = verdict(0.7, evidence, 204, NAMES, "the network")
     assert (told["verdict"], told["offer"]) == (word, offer)
     assert told["evidence"] == evidence
     assert told["against"] == ("tfidf_svm" if linear[0] > scratch[0] else "scratch")
     assert f"Transfer is {word}" in told["story"]
     assert said in told["story"]
-    assert "70.0 % of the 204 test documents" in told["story"]
+    assert "The network is right on 70.0 % of the 204 test documents" in told["story"]
     assert told["story"].count("McNemar") == 2
+    assert told["story"].endswith(f"take {'the network' if offer == 'transfer' else 'TF-IDF'}.")

@@ -207,7 +207,8 @@ def results() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
                         "before": calibration.measured(calibration.reheated(table, 1 / 1.8), right),
                         "after": calibration.measured(table, right),
                     },
-                    **verdict(0.82, evidence, 48, gather.NAMES),
+                    **verdict(0.82, evidence, 48, gather.NAMES, "the joined classifier"),
+                    "network_alone": verdict(0.75, evidence, 48, gather.NAMES, "the transferred network"),
                 },
                 "hardest.jsonl": hardest,
             },
@@ -286,6 +287,7 @@ def test_the_page_tells_what_the_files_hold(run: Run) -> None:
     for said in (
         "82.0 %", "72.0 % to 90.0 %", "77.0 %", "+5.0 points", "−3.1 to +12.0", "neutral transfer", "macro F1",
         "The model to use here: the transferred classifier", "Transfer is neutral on this data.",
+        "The network by itself",
         "7 4 0.550", "15 1 &lt; 0.001",
         "taken out: 1 of train", "`sports`, `Sports`", "train 1 `sports` and test 1 `culture`",
         "agriculture 18 4 8", "all 108 24 48", "Longer than 256 tokens and cut: 3 of train, 0 of dev",
@@ -306,7 +308,8 @@ def test_the_hardest_documents_are_shown_shortened(run: Run) -> None:
 
 def test_differences_lie_around_zero(run: Run) -> None:
     chart = gather.everything(run)["differences"]
-    linear, scratch = chart["rows"]
+    linear, scratch, *alone = chart["rows"]
+    assert [row["name"] for row in alone] == [f"network alone, {row['name']}" for row in (linear, scratch)]
     assert linear["from"] < chart["reference"] < linear["at"] < linear["to"]
     assert chart["reference"] < scratch["from"]
     assert charts.whiskers([{"mean": -0.3, "low": -0.4, "high": -0.2}], span=(-1, 1), reference=0.0) is not None

@@ -11,7 +11,7 @@ import pytest
 import upstream
 from conftest import Program
 
-from pipeline import finetune, score
+from pipeline import config, finetune, score
 from pipeline.artifacts import Run
 from pipeline.errors import UsageError
 from pipeline.metrics import bootstrap, scores
@@ -84,6 +84,8 @@ def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path
     assert matrix["counts"][at("ଚାଷ")][at("ଖେଳ")] == sum(r["label"] == "ଚାଷ" and r["predicted"] == "ଖେଳ" for r in rows)
     assert told["test"]["per_class"]["ଚାଷ"]["documents"] == 10
 
+    assert "network_alone" not in told, "nothing else answers"
+
     believed = told["calibration"]
     assert (
         believed["temperature"]
@@ -93,6 +95,26 @@ def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path
         sum(max(row["probabilities"].values()) for row in rows) / len(rows), abs=1e-5
     )
     assert (believed["before"]["confidence"] > believed["after"]["confidence"]) == (believed["temperature"] > 1)
+
+
+@pytest.mark.parametrize("strategy", ["hybrid", "features"])
+def test_a_network_in_company_is_also_judged_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = upstream.make_run(tmp_path, "modernbert")
+    run = Run(config.load(made.argument, [f"finetune.strategy={strategy}", "finetune.epochs=1"]), made.argument)
+    upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
+    (tmp_path / "out").mkdir()
+    score.work(run, tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "scores.json").read_text("utf-8"))
+    assert ("network_alone" in told) == (strategy == "hybrid")
+    if strategy == "hybrid":
+        alone, gap = told["network_alone"], told["network_alone"]["evidence"]["scratch"]["difference"]
+        own = told["parts"]["network"]["accuracy"]["mean"]
+        assert gap["mean"] == pytest.approx(own - told["baselines"]["scratch"]["accuracy"]["mean"])
+        assert "The transferred network is right on" in alone["story"]
+        assert "The transferred network together with a linear classifier is right on" in told["story"]
 
 
 def test_the_hardest_documents_are_what_all_seeds_together_are_surest_and_wrong_about() -> None:

@@ -6,12 +6,15 @@ from typing import Any, Literal
 Word = Literal["positive", "neutral", "negative"]
 
 
-def verdict(accuracy: float, evidence: Mapping[str, Any], documents: int, names: Mapping[str, str]) -> dict[str, Any]:
+def verdict(
+    accuracy: float, evidence: Mapping[str, Any], documents: int, names: Mapping[str, str], ours: str
+) -> dict[str, Any]:
     """Judge transfer against every control on the same test documents.
 
     ``accuracy``: of the transferred classifier, the mean over its seeds. ``evidence``, by control (``tfidf_svm`` among
     them): its ``accuracy``; ``difference`` (ours − theirs), with ``mean`` and the ``low``, ``high`` and ``p`` of
-    ``comparison.paired``; ``mcnemar`` of the model to ship. ``names``: what to call each control.
+    ``comparison.paired``; ``mcnemar`` of the model to ship. ``names``: what to call each control, and ``ours`` the
+    transferred classifier.
 
     - ``verdict``: positive where the interval of the difference lies above zero against *every* control, negative where
       it lies below zero against *any* of them, else neutral.
@@ -29,9 +32,10 @@ def verdict(accuracy: float, evidence: Mapping[str, Any], documents: int, names:
     offer = "transfer" if accuracy > evidence["tfidf_svm"]["accuracy"] else "tfidf"
     sentences = [
         f"Transfer is {word} on this data.",
-        f"The transferred classifier is right on {_percent(accuracy)} of the {documents:,} test documents.",
+        f"{ours[0].upper()}{ours[1:]} is right on {_percent(accuracy)} of the {documents:,} test documents.",
         *(_against(names[name], each) for name, each in evidence.items()),
         _conclusion(word, offer, evidence, names),
+        f"Of {ours} and {names['tfidf_svm']}, take {ours if offer == 'transfer' else names['tfidf_svm']}.",
     ]
     return {
         "verdict": word,
@@ -56,15 +60,15 @@ def _against(name: str, control: Mapping[str, Any]) -> str:
 def _conclusion(word: Word, offer: str, evidence: Mapping[str, Any], names: Mapping[str, str]) -> str:
     linear = names["tfidf_svm"]
     if evidence["tfidf_svm"]["difference"]["high"] < 0:
-        return f"The linear baseline wins: {linear} is the better model here, and the one to use."
+        return f"The linear baseline wins: {linear} is the better model here."
     if offer == "tfidf":
-        return f"The network is not shown to be better than {linear}, which is simpler and no less accurate: use that."
+        return f"It is not shown to be better than {linear}, which is simpler and no less accurate."
     if word == "positive":
-        return "Pretraining was worth it: use the transferred classifier."
+        return "Transfer was worth it."
     if word == "negative":
-        return "Pretraining did harm: the same network learns these classes better from random weights."
+        return "Transfer did harm: the network learns these classes better from random weights."
     level = " and ".join(names[name] for name, each in evidence.items() if each["difference"]["low"] <= 0)
-    return f"The transferred classifier is the more accurate one here, but not shown to be better than {level}."
+    return f"It is the more accurate one here, but not shown to be better than {level}."
 
 
 def _percent(share: float) -> str:

@@ -123,10 +123,14 @@ def score_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def difference_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
-    """By how much the classifier is ahead of each control in accuracy, with intervals, around zero."""
+    """By how much the classifier is ahead of each control in accuracy, with intervals, around zero.
+
+    Where it is more than a network, the network alone follows.
+    """
     rows = [
-        {"name": f"against {NAMES.get(name, name)}", **each["difference"]}
-        for name, each in scores.get("evidence", {}).items()
+        {"name": f"{prefix}against {NAMES.get(name, name)}", "ours": not prefix, **each["difference"]}
+        for prefix, judged in (("", scores), ("network alone, ", scores.get("network_alone", {})))
+        for name, each in judged.get("evidence", {}).items()
     ]
     return charts.whiskers(rows, span=(-1.0, 1.0), reference=0.0)
 
