@@ -246,9 +246,8 @@ def _attempt(
 
     def save(folder: Path, done: int) -> None:
         nonlocal last_saved
-        if accelerator.is_main_process:
-            about = {"journal": journal.state(), "watch": watch.state(), "figures": figures}
-            checkpoint.save(folder, done, model, optimizers, about)
+        about = {"journal": journal.state(), "watch": watch.state(), "figures": figures}
+        checkpoint.save(folder, done, model, optimizers, about, write=accelerator.is_main_process)
         last_saved = time.monotonic()
 
     def after_step(step: int) -> None:
@@ -262,8 +261,9 @@ def _attempt(
             if not watch.in_a_row and done < plan.steps:
                 watch.good = done
                 save(out / "checkpoints/good", done)  # at a step, not at a time: a way back that is always the same
-        stopping = stop.agreed(accelerator)
-        if stopping or time.monotonic() - last_saved > settings.checkpoint_minutes * 60:
+        due = time.monotonic() - last_saved > settings.checkpoint_minutes * 60
+        stopping, due = stop.agreed(accelerator, due)
+        if stopping or due:
             save(out / "checkpoints", done)
         if stopping:
             accelerator.wait_for_everyone()  # a launcher kills the rest once one process has ended
