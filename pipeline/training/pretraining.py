@@ -170,9 +170,8 @@ def train(
     """
     path = out / "plan.json"
     plan = Plan(**json.loads(path.read_text("utf-8"))) if path.exists() else Plan(0, "", False, session.micro_batch)
-    plan = plan._replace(
-        micro_batch=min(plan.micro_batch, session.micro_batch)
-    )  # a setting may change between attempts
+    # The setting may have changed since; what did not fit will not fit now.
+    plan = plan._replace(micro_batch=min(plan.micro_batch, session.micro_batch))
     stop = StopRequest()
     while True:
         try:
