@@ -20,6 +20,7 @@ from pipeline.model.masked_lm import masked_lm
 from pipeline.model.piece_vectors import starting_from_vectors
 from pipeline.program import log, stage_main
 from pipeline.text.encoded import blocks
+from pipeline.training.checkpoint import whole
 from pipeline.training.compilation import keep_compiled_in
 from pipeline.training.masked import MaskedBlocks
 from pipeline.training.pretraining import Session, train
@@ -47,8 +48,9 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     )
     model, plan, figures = train(session, out, began, _valid_tokens_per_byte(run))
     log.info("pretrain: validation loss %.3f nats, %d tokens/s", figures["valid_nats"], figures["tokens_per_s"])
+    weights = whole(model.state_dict())
     if accelerator.is_main_process:
-        model.save_pretrained(out)
+        model.save_pretrained(out, state_dict=weights)
         tokenizer.save_pretrained(out)
         for scratch in ("checkpoints", "compiled"):
             shutil.rmtree(out / scratch, ignore_errors=True)

@@ -60,10 +60,10 @@ def stops(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     taken = 0
 
     class Stop:
-        def agreed(self, _accelerator: Accelerator) -> bool:
+        def agreed(self, _accelerator: Accelerator, due: bool) -> tuple[bool, bool]:
             nonlocal taken
             taken += 1
-            return taken in asked
+            return taken in asked, due
 
         def stop(self) -> None:
             raise Interrupted(by_user=False)

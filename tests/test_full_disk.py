@@ -70,14 +70,14 @@ def test_training_goes_on_while_the_disk_is_full_and_saves_when_it_is_not(
     class Stop:
         """Called at the end of each step, before its checkpoint is saved."""
 
-        def agreed(self, _accelerator: Any) -> bool:
+        def agreed(self, _accelerator: Any, due: bool) -> tuple[bool, bool]:
             step = len(there)
             there[step] = sorted(path.name[-2:] for path in (tmp_path / "checkpoints").glob("step-*"))
             if step == 3:
                 full.enter_context(at_most(1000))
             if step == 6:
                 full.close()
-            return False
+            return False, due
 
     monkeypatch.setattr(pretraining, "StopRequest", Stop)
     session = small_session(tokenizer, 4, 16, max_steps=9, checkpoint_minutes=1e-9, log_steps=1)

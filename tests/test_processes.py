@@ -12,18 +12,25 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType
 from small import small_session
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from pipeline.errors import UsageError
-from pipeline.training import masked, pretraining
+from pipeline.training import checkpoint, masked, pretraining
 from pipeline.training.pretraining import train
 from pipeline.training.processes import processes
 
 STEPS = 20
+FSDP2: dict[str, Any] = {"fsdp_version": 2, "auto_wrap_policy": "transformer_based_wrap"}
+FSDP2 |= {"reshard_after_forward": False, "transformer_cls_names_to_wrap": ["ModernBertEncoderLayer"]}
+FSDP2 |= {"cpu_ram_efficient_loading": False}
 
 
-def _train(rank: int, of: int, port: int, tokenizer: PreTrainedTokenizerFast, out: Path, fails: bool) -> None:
+def _train(
+    rank: int, of: int, port: int, tokenizer: PreTrainedTokenizerFast, out: Path, fails: bool, sharded: bool
+) -> None:
     """Train as process ``rank``; where it ``fails``, the last one runs out of memory at the fourth step."""
     here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": of, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in here.items()} if of > 1 else {})
@@ -40,8 +47,15 @@ def _train(rank: int, of: int, port: int, tokenizer: PreTrainedTokenizerFast, ou
     if fails and rank == of - 1:
         pretraining.summed_loss = summed_loss  # type: ignore[attr-defined]
     session = small_session(tokenizer, 8, 16, max_steps=STEPS, optimizer="adamw", log_steps=1, checkpoint_minutes=1e-9)
+    accelerator = processes()
+    if sharded:  # Accelerate itself does this on GPUs alone
+        accelerator.state.distributed_type = DistributedType.FSDP
+        accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(**FSDP2)
     try:
-        train(replace(session, accelerator=processes()), out, time.monotonic(), 1.0)
+        model, *_ = train(replace(session, accelerator=accelerator), out, time.monotonic(), 1.0)
+        weights = checkpoint.whole(model.state_dict())
+        if rank == 0:
+            model.save_pretrained(out / "model", state_dict=weights)
     except UsageError as error:
         (out / "error").write_text(str(error), "utf-8")
         os._exit(2)
@@ -54,12 +68,13 @@ def together(tokenizer: PreTrainedTokenizerFast) -> Callable[..., list[int | Non
     context = multiprocessing.get_context("forkserver")  # imports once
     context.set_forkserver_preload(["pipeline.training.pretraining", "small"])
 
-    def run(of: int, out: Path, *, fails: bool = False) -> list[int | None]:
+    def run(of: int, out: Path, *, fails: bool = False, sharded: bool = False) -> list[int | None]:
         out.mkdir(exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        begun = [context.Process(target=_train, args=(rank, of, port, tokenizer, out, fails)) for rank in range(of)]
+        rest = (of, port, tokenizer, out, fails, sharded)
+        begun = [context.Process(target=_train, args=(rank, *rest)) for rank in range(of)]
         for process in begun:
             process.start()
         while any(process.is_alive() for process in begun) and not any(process.exitcode for process in begun):
@@ -93,3 +108,16 @@ def test_one_of_several_processes_out_of_memory_ends_them_and_the_same_command_g
     assert json.loads((tmp_path / "plan.json").read_text("utf-8"))["micro_batch"] == 2
     assert together(2, tmp_path) == [0, 0]
     assert [step for name, step in _curve(tmp_path) if name == "loss_nats"] == list(range(1, STEPS + 1))
+
+
+def test_processes_that_share_out_the_weights_train_the_same_and_go_on_from_a_checkpoint(
+    together: Callable[..., list[int | None]], tmp_path: Path
+) -> None:
+    assert together(1, tmp_path / "one") == [0]
+    assert 2 in together(2, tmp_path / "shared", fails=True, sharded=True)
+    assert max((tmp_path / "shared/checkpoints").iterdir()).name == "step-00000003"
+    assert together(2, tmp_path / "shared", sharded=True) == [0, 0]
+    assert _curve(tmp_path / "shared") == pytest.approx(_curve(tmp_path / "one"), rel=1e-3)
+    one, shared = (AutoModelForMaskedLM.from_pretrained(tmp_path / name / "model") for name in ("one", "shared"))
+    for mine, theirs in zip(one.parameters(), shared.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)

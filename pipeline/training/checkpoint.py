@@ -8,17 +8,25 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._pytree import tree_map_only
 
 from pipeline.artifacts import sha256
 from pipeline.program import log
 
 KEPT = 2
+
+
+def whole(state: Any) -> Any:
+    """``state`` with every tensor in one piece. Where processes share them out (FSDP), all of them must call this."""
+    return tree_map_only(DTensor, lambda tensor: tensor.full_tensor().cpu(), state)
 
 
 def save(
@@ -27,15 +35,23 @@ def save(
     model: torch.nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     about: dict[str, Any],
+    *,
+    write: bool = True,
 ) -> None:
-    """Write ``folder/step-<step>``; the ``KEPT`` newest stay. A full disk costs the checkpoint, not the run."""
+    """Write ``folder/step-<step>``; the ``KEPT`` newest stay. A full disk costs the checkpoint, not the run.
+
+    Every process calls this; those that do not ``write`` hand over their part of the tensors.
+    """
+    weights, states = whole(_untied(model)), [whole(optimizer.state_dict()) for optimizer in optimizers]
+    if not write:
+        return
     final = folder / f"step-{step:08}"
     temporary = final.with_suffix(".tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_model(model, str(temporary / "model.safetensors"))
-        torch.save([optimizer.state_dict() for optimizer in optimizers], temporary / "optimizers.pt")
+        save_file(weights, temporary / "model.safetensors")
+        torch.save(states, temporary / "optimizers.pt")
         digests = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         (temporary / "about.json").write_text(json.dumps({"step": step, "sha256": digests, **about}), "utf-8")
         for path in [*temporary.iterdir(), temporary]:
@@ -65,12 +81,31 @@ def load(folder: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.
         if damaged:
             log.warning("%s is damaged (%s): going back to the one before", path, ", ".join(damaged))
             continue
-        load_model(model, path / "model.safetensors")
+        kept = _untied(model)
+        for name, tensor in load_file(path / "model.safetensors").items():
+            with torch.no_grad():
+                kept[name].copy_(_shared_out(tensor, kept[name]))
         states = torch.load(path / "optimizers.pt", weights_only=True)
         for optimizer, state in zip(optimizers, states, strict=True):
+            mine = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            for i, values in state["state"].items():
+                state["state"][i] = tree_map_only(torch.Tensor, partial(_shared_out, like=mine[i]), values)
             optimizer.load_state_dict(state)
         return about
     return None
+
+
+def _untied(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights and lasting buffers by name, tied ones under their first name alone."""
+    lasting = model.state_dict().keys()
+    return {**dict(model.named_parameters()), **{k: v for k, v in model.named_buffers() if k in lasting}}
+
+
+def _shared_out(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """``tensor`` shared out over the processes as ``like`` is, where that is a parameter of its shape."""
+    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
 
 
 def _flush(path: Path) -> None:

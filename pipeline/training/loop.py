@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch.distributed.tensor import DTensor
 
 from pipeline.training.precision import autocast
 
@@ -60,6 +61,8 @@ def fit(
             total += loss.detach().float()
         total = accelerator.reduce(total, "sum") / count
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+        if isinstance(norm, DTensor):  # the parameters are shared out over the processes: FSDP
+            norm = norm.full_tensor()
         if sound(total, norm):
             for group in groups:
                 group["lr"] = group["peak_lr"] * rate(step)

@@ -170,9 +170,8 @@ def train(
     """
     path = out / "plan.json"
     plan = Plan(**json.loads(path.read_text("utf-8"))) if path.exists() else Plan(0, "", False, session.micro_batch)
-    plan = plan._replace(
-        micro_batch=min(plan.micro_batch, session.micro_batch)
-    )  # a setting may change between attempts
+    # The setting may have changed since; what did not fit will not fit now.
+    plan = plan._replace(micro_batch=min(plan.micro_batch, session.micro_batch))
     stop = StopRequest()
     while True:
         try:
@@ -246,9 +245,8 @@ def _attempt(
 
     def save(folder: Path, done: int) -> None:
         nonlocal last_saved
-        if accelerator.is_main_process:
-            about = {"journal": journal.state(), "watch": watch.state(), "figures": figures}
-            checkpoint.save(folder, done, model, optimizers, about)
+        about = {"journal": journal.state(), "watch": watch.state(), "figures": figures}
+        checkpoint.save(folder, done, model, optimizers, about, write=accelerator.is_main_process)
         last_saved = time.monotonic()
 
     def after_step(step: int) -> None:
@@ -262,8 +260,9 @@ def _attempt(
             if not watch.in_a_row and done < plan.steps:
                 watch.good = done
                 save(out / "checkpoints/good", done)  # at a step, not at a time: a way back that is always the same
-        stopping = stop.agreed(accelerator)
-        if stopping or time.monotonic() - last_saved > settings.checkpoint_minutes * 60:
+        due = time.monotonic() - last_saved > settings.checkpoint_minutes * 60
+        stopping, due = stop.agreed(accelerator, due)
+        if stopping or due:
             save(out / "checkpoints", done)
         if stopping:
             accelerator.wait_for_everyone()  # a launcher kills the rest once one process has ended

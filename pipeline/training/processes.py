@@ -16,7 +16,7 @@ def processes(trackers: Sequence[str] = (), folder: Path | None = None) -> Accel
     Accelerate has to be told about the CPU: else several processes without a GPU would not find each other.
     """
     _keep_freed_memory()
-    return Accelerator(cpu=not torch.accelerator.is_available(), log_with=list(trackers), project_dir=folder)
+    return Accelerator(cpu=not torch.accelerator.is_available(), log_with=list(trackers) or None, project_dir=folder)
 
 
 def _keep_freed_memory() -> None:

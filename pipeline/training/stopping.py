@@ -24,12 +24,17 @@ class StopRequest:
             raise KeyboardInterrupt  # a second Ctrl-C means now
         self.received = self.received or number
 
-    def agreed(self, accelerator: Accelerator) -> bool:
-        """Whether any process was asked to stop. Every process must call this at the same step."""
-        asked = torch.tensor(float(self.received is not None), device=accelerator.device)
-        return (
-            bool(accelerator.reduce(asked, "sum") > 0) if accelerator.num_processes > 1 else self.received is not None
-        )
+    def agreed(self, accelerator: Accelerator, due: bool) -> tuple[bool, bool]:
+        """Whether any process was asked to stop, and whether a checkpoint is ``due`` for any.
+
+        Every process must call this at the same step.
+        """
+        asked = self.received is not None, due
+        if accelerator.num_processes == 1:
+            return asked
+        flags = torch.tensor(asked, dtype=torch.float32, device=accelerator.device)
+        stopping, saving = (accelerator.reduce(flags, "sum") > 0).tolist()
+        return stopping, saving
 
     def stop(self) -> None:
         """End this process: as interrupted by the user, or for the cluster to start again."""
