@@ -1,16 +1,19 @@
 """What the filter finds in real corpora, and how fast: prints the tables of docs/benchmarks.md.
 
-    python -m benchmarks.filter            reads the corpora in AKSHARA_DATA (default ../shared/data)
+    python -m benchmarks.filter [--one-in N]
 
-The labelled mixtures are made from SIB-200, whose sentences are known to be in one language each.
+Reads the corpora in AKSHARA_DATA (default ../shared/data), or every Nth document of them. The labelled mixtures are
+made from SIB-200, whose sentences are known to be in one language each.
 """
 
+import argparse
 import os
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from itertools import islice
 from pathlib import Path
 
@@ -22,10 +25,10 @@ from pipeline.artifacts import Run
 from pipeline.config import Config
 from pipeline.filter import work
 from pipeline.text import contamination, duplicates, language, script, sieve, stubs
-from pipeline.text.documents import read_jsonl, write_jsonl
+from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.text.judge import Judge
 
-DATA = Path(os.environ.get("AKSHARA_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("AKSHARA_DATA", Path(__file__).parents[2] / "shared" / "data")).resolve()
 
 
 def sentences(code: str) -> list[str]:
@@ -33,12 +36,12 @@ def sentences(code: str) -> list[str]:
     return [line.split("\t")[2] for file in files for line in file.read_text("utf-8").splitlines()[1:]]
 
 
-def documents(name: str) -> Iterator[str]:
+def documents(name: str, one_in: int) -> Iterator[Document]:
+    """Every ``one_in``th document of a corpus."""
     path = DATA / "corpora" / name
-    if path.suffix == ".txt":
-        yield from path.read_text("utf-8").splitlines()
-    else:
-        yield from (row["text"] for row in read_jsonl(path))
+    lines = ({"text": line} for line in path.read_text("utf-8").splitlines()) if path.suffix == ".txt" else None
+    rows = islice(lines or read_jsonl(path), 0, None, one_in)
+    return ({"title": "", "id": str(number), "source": path.stem, **row} for number, row in enumerate(rows))
 
 
 def language_table() -> None:
@@ -66,7 +69,7 @@ def language_table() -> None:
         )
 
 
-def stubs_table() -> None:
+def stubs_table(one_in: int) -> None:
     """Articles that are one sentence pattern with other values, among what the steps before leave of each source."""
     print("| corpus | articles | words | taken as stubs | their words |")
     print("|---|---|---|---|---|")
@@ -75,8 +78,8 @@ def stubs_table() -> None:
         found = articles(DATA / f"dumps/{code}wiki-latest-pages-articles.xml.bz2", code)
         sources[f"{code}wiki, dump of 2015"] = code, ((page.title, article.text) for page, article, _ in found)
     for code, name in (("or", "or_wikipedia_partial"), ("so", "so_wikipedia_20250901"), ("or", "or_bible_irv")):
-        rows = read_jsonl(DATA / "corpora" / f"{name}.jsonl")
-        sources[name] = code, ((row.get("title") or row["id"], row["text"]) for row in rows)
+        rows = documents(f"{name}.jsonl", one_in)
+        sources[name] = code, ((row["title"] or row["id"], row["text"]) for row in rows)
     for name, (code, texts) in sources.items():
         before = steps(code, "ory_Orya")
         judges = [before[step]([]) for step in ("script", "duplicate")]
@@ -103,12 +106,12 @@ def steps(code: str, labelled: str) -> dict[str, Callable[[list[str]], Judge]]:
     }
 
 
-def steps_table(corpora: dict[str, tuple[str, str]]) -> None:
+def steps_table(corpora: dict[str, tuple[str, str]], one_in: int) -> None:
     """Paragraphs that each step takes, and its speed on one core (CPU time, of learning and judging)."""
     print("| corpus | MB | step | paragraphs taken | MB/s |")
     print("|---|---|---|---|---|")
     for name, (code, labelled) in corpora.items():
-        texts = list(documents(name))
+        texts = [row["text"] for row in documents(name, one_in)]
         megabytes = sum(len(text.encode()) for text in texts) / 1e6
 
         def told(
@@ -129,22 +132,20 @@ def steps_table(corpora: dict[str, tuple[str, str]]) -> None:
             paragraphs = [text for text, out in zip(paragraphs, verdicts, strict=True) if not out]
 
 
-def stage_table(name: str, language: str, share: int) -> None:
-    """The whole stage on one document in ``share`` of a corpus, by the clock, with one process and with two."""
+def stage_table(name: str, code: str, one_in: int) -> None:
+    """The whole stage on a corpus, by the clock, with one process and with two."""
     print("| corpus | MB | workers | seconds | MB/s |")
     print("|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
         for part in ("extract", "fetch", "filter.part"):
             Path("runs/benchmark", part).mkdir(parents=True)
         extracted = Path("runs/benchmark/extract", f"{name}.jsonl")
-        rows = islice(read_jsonl(DATA / "corpora" / f"{name}.jsonl"), 0, None, share)
-        write_jsonl(extracted, ({"source": name, "id": str(number), **row} for number, row in enumerate(rows)))
+        write_jsonl(extracted, documents(f"{name}.jsonl", one_in))
         Path("runs/benchmark/fetch/weights.json").write_text("{}")
         megabytes = extracted.stat().st_size / 1e6
         for workers in (1, 2):
             settings = Config.model_validate(
-                {"run": "benchmark", "language": language, "filter": {"workers": workers}, "labelled": None}
+                {"run": "benchmark", "language": code, "filter": {"workers": workers}, "labelled": None}
             )
             began = time.perf_counter()
             work(Run(settings, ""), Path("runs/benchmark/filter.part"))
@@ -152,10 +153,13 @@ def stage_table(name: str, language: str, share: int) -> None:
             print(f"| {name} | {megabytes:.1f} | {workers} | {seconds:.1f} | {megabytes / seconds:.2f} |", flush=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--one-in", type=int, default=1, metavar="N")
+    one_in = parser.parse_args().one_in
     language_table()
     print()
-    stubs_table()
+    stubs_table(one_in)
     print()
     steps_table(
         {
@@ -163,7 +167,12 @@ if __name__ == "__main__":
             "or_bible_irv.jsonl": ("or", "ory_Orya"),
             "or_parallel_side.txt": ("or", "ory_Orya"),
             "so_wikipedia_20250901.jsonl": ("so", "som_Latn"),
-        }
+        },
+        one_in,
     )
     print()
-    stage_table("so_wikipedia_20250901", "so", share=1)
+    stage_table("so_wikipedia_20250901", "so", one_in)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,11 @@
 """Tokenizers side by side: what they make of held-out text, and what they cost.
 
-    python -m benchmarks.tokenizer [ALGORITHM ...] [--repeat 100]
+    python -m benchmarks.tokenizer [ALGORITHM ...] [--repeat 100] [--one-in N]
 
 Reads the corpora under ``AKSHARA_DATA`` (default ``../shared/data``) and prints a table a language. Held out is a
 tenth of the documents of the named sources, by hash; everything else trains. ``--repeat`` times training on that
 many MB of text instead, made by drawing the training words anew, one in ten with the end of another word, so that
-the number of different words grows as it does with more text.
+the number of different words grows as it does with more text. ``--one-in`` reads every Nth document alone.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
@@ -43,17 +44,17 @@ def documents(pattern: str) -> Iterator[tuple[str, str]]:
                 yield path.stem, json.loads(line)["text"] if path.suffix == ".jsonl" else line.rstrip("\n")
 
 
-def split(pattern: str, sources: tuple[str, ...]) -> tuple[list[str], list[str]]:
+def split(pattern: str, sources: tuple[str, ...], one_in: int = 1) -> tuple[list[str], list[str]]:
     training: list[str] = []
     held_out: list[str] = []
-    for source, text in documents(pattern):
+    for source, text in islice(documents(pattern), 0, None, one_in):
         chosen = source in sources and hashlib.sha256(text.encode()).digest()[0] < 26
         (held_out if chosen else training).append(text)
     return training, held_out
 
 
-def row(algorithm: Algorithm, language: str) -> str:
-    training, held_out = split(*LANGUAGES[language])
+def row(algorithm: Algorithm, language: str, one_in: int) -> str:
+    training, held_out = split(*LANGUAGES[language], one_in)
     clock = time.perf_counter()
     tokenizer = train(count_words(training)[0], algorithm, SIZE)
     seconds, memory = time.perf_counter() - clock, peak_memory_bytes()
@@ -106,6 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("algorithm", nargs="*", choices=[[], *get_args(Algorithm)])
     parser.add_argument("--repeat", type=int, metavar="MB")
+    parser.add_argument("--one-in", type=int, default=1, metavar="N")
     arguments = parser.parse_args()
     algorithms = arguments.algorithm or get_args(Algorithm)
     # a fresh process each, for its own peak of memory
@@ -131,7 +133,7 @@ def main() -> None:
             )
             print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
             for algorithm in algorithms:
-                print(fresh.submit(row, algorithm, language).result(), flush=True)
+                print(fresh.submit(row, algorithm, language, arguments.one_in).result(), flush=True)
 
 
 if __name__ == "__main__":

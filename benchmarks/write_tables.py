@@ -1,10 +1,12 @@
 """Run benchmarks and put what they print into docs/benchmarks.md.
 
-    python -m benchmarks.write_tables text        the section of that name; others stay as they are
+    python -m benchmarks.write_tables text           the section of that name; others stay as they are
+    python -m benchmarks.write_tables text --quick   on a small share of the data, and printed alone: does it all run?
 
 A section of the page stands between `<!-- NAME -->` and `<!-- /NAME -->`. AKSHARA_DATA names the real corpora.
 """
 
+import argparse
 import os
 import platform
 import re
@@ -25,6 +27,12 @@ SECTIONS = {
         "Training a tokenizer on 100 MB": ("benchmarks.tokenizer", "bpe", "sentencepiece-unigram", "--repeat", "100"),
     },
 }
+QUICK = {
+    "Extraction": ("--copies", "2"),
+    "Filtering": ("--one-in", "40"),
+    "Tokenizers": ("--one-in", "20"),
+    "Training a tokenizer on 100 MB": ("--repeat", "2"),
+}
 
 
 def machine() -> str:
@@ -32,10 +40,11 @@ def machine() -> str:
     return f"{os.cpu_count()} cores of {model[1] if model else platform.machine()}, Python {platform.python_version()}"
 
 
-def section(name: str) -> str:
+def section(name: str, quick: bool) -> str:
     parts = [f"Made on {datetime.now(UTC):%Y-%m-%d} by `make bench-{name}` on {machine()}; the machine is shared."]
     for title, command in SECTIONS[name].items():
         print(f"{title} ...", file=sys.stderr, flush=True)
+        command = (*command, *(QUICK[title] if quick else ()))
         done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         shown = " ".join(command).replace(str(DATA), "$AKSHARA_DATA")
         parts += [f"### {title}", f"`python -m {shown}`", done.stdout.strip()]
@@ -43,11 +52,17 @@ def section(name: str) -> str:
 
 
 def main() -> None:
-    for name in sys.argv[1:]:
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        made = section(name)
-        before, _, rest = PAGE.read_text("utf-8").partition(begin)
-        PAGE.write_text(f"{before}{begin}\n{made}\n{end}{rest.partition(end)[2]}", "utf-8")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("section", choices=SECTIONS)
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    made = section(arguments.section, arguments.quick)
+    if arguments.quick:
+        print(made)
+        return
+    begin, end = f"<!-- {arguments.section} -->", f"<!-- /{arguments.section} -->"
+    before, _, rest = PAGE.read_text("utf-8").partition(begin)
+    PAGE.write_text(f"{before}{begin}\n{made}\n{end}{rest.partition(end)[2]}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ class Filter(Settings):
 
 class Tokenizer(Settings):
     algorithm: Literal["bpe", "unigram", "wordpiece", "sentencepiece-bpe", "sentencepiece-unigram"] = Field(
-        "bpe", description="learned by `tokenizers` or by SentencePiece; `unigram` differs a little from run to run"
+        "bpe",
+        description="learned by `tokenizers` or by SentencePiece; `unigram` differs from run to run, the others do not",
     )
     vocab_size: int | Literal["auto"] = Field("auto", description="entries; auto: chosen from the number of words")
     compare: tuple[str, ...] = Field((), description="folders of other tokenizers, measured on the same text")

@@ -312,3 +312,18 @@ def _existing(states: Any) -> Any:
             return
         except (FileNotFoundError, ProcessLookupError):
             continue
+
+
+@pytest.mark.slow
+def test_a_gigabyte_of_real_pages_takes_less_than_500_mb(akshara_data: Path, tmp_path: Path) -> None:
+    """The Hausa dump's pages over and over, as a multistream file; all are parsed, and written once, for ids repeat."""
+    from benchmarks.extract import ours, repeated
+
+    dump_file = akshara_data / "dumps/hawiki-latest-pages-articles.xml.bz2"
+    megabytes = repeated(dump_file, 300, tmp_path / "large.xml.bz2")
+    assert megabytes >= 1000
+    figures = ours(tmp_path / "large.xml.bz2", "ha", 2, tmp_path / "run", megabytes)
+    print(f"{megabytes:,.0f} MB of XML: {figures}")
+    assert figures["peak MB"] < 500
+    assert figures["residue"] == 0
+    assert figures["words"] > 97_000

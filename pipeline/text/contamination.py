@@ -4,6 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.text.judge import Judge
 from pipeline.text.script import ngrams, sets_spaces, word_hashes
 
@@ -24,11 +27,17 @@ def learn_contamination(labelled: Iterable[str]) -> Judge:
         length = min(long, len(hashes))
         if length >= long // SHORTEST_SHARE:
             known[length].update(ngrams(hashes, length).tolist())
-    return Judge(partial(_contaminated, known))
+    return Judge(partial(_contaminated, {n: np.fromiter(sorted(runs), np.uint64) for n, runs in known.items()}))
 
 
-def _contaminated(known: Mapping[int, set[int]], texts: Sequence[str]) -> list[bool]:
-    hashes = map(word_hashes, texts)
-    return [
-        any(not runs.isdisjoint(ngrams(words, length).tolist()) for length, runs in known.items()) for words in hashes
-    ]
+def _contaminated(known: Mapping[int, npt.NDArray[np.uint64]], texts: Sequence[str]) -> list[bool]:
+    """Whether each text holds one of the ``known`` runs, by their length. All texts are looked through as one."""
+    hashes = [word_hashes(text) for text in texts]
+    words = np.concatenate([np.empty(0, np.uint64), *hashes])
+    text = np.repeat(np.arange(len(texts)), [len(found) for found in hashes])
+    verdicts = np.zeros(len(texts), np.bool_)
+    for length, runs in known.items():
+        found = np.isin(ngrams(words, length), runs)
+        first, last = text[: len(found)], text[length - 1 :]
+        verdicts[first[found & (first == last)]] = True
+    return [bool(verdict) for verdict in verdicts]

@@ -116,7 +116,8 @@ def train(words: Counter[str], algorithm: Algorithm, size: int) -> Tokenizer:
     """A tokenizer with at most ``size`` entries, special tokens and bytes among them, learned from word counts.
 
     It has fewer where the words do not support as many: compare ``get_vocab_size()``. The same words and size
-    give the same tokenizer, but for ``unigram``: the trainer of ``tokenizers`` adds up in an order that varies.
+    give the same tokenizer, but for ``unigram``: the trainer of ``tokenizers`` takes words in the order of a hash table
+    that is seeded anew each time, in one thread too, and no setting of it changes that.
     """
     if size < FIXED + 100:
         raise UsageError(f"tokenizer.vocab_size is {size}: {FIXED} entries are fixed, so give at least {FIXED + 100}")
@@ -272,7 +273,8 @@ def _sentencepiece_merges(words: Counter[str], size: int) -> list[tuple[str, str
 def _wordpiece(alphabet: Alphabet, size: int) -> models.WordPiece:
     """Longest match first, over bytes: the model knows no fallback, so its alphabet is one that nothing escapes.
 
-    No prefix marks pieces inside a word: a space marks those that begin one, as everywhere here.
+    No prefix marks pieces inside a word: a space marks those that begin one, as everywhere here. The longest match may
+    end before a mark, where the next piece does not begin with a cluster: docs/text.md.
     """
     named = _whole(alphabet)
     learned = _learned(
