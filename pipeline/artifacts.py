@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
+from pipeline.model.checkpoints import MODEL_FILES, TOKENIZER_FILES, files_of
 from pipeline.recipe import LINE, Stage, upstream
 from pipeline.text.labelled import local_path
 from pipeline.text.wikipedias import SIB200, is_published
@@ -65,8 +66,17 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def external_files(config: Config) -> list[Path]:
-    """The user's own files that a run starts from; downloads do not count. UsageError: one is missing."""
+def external_files(stage: Stage, config: Config) -> list[Path]:
+    """The user's own files that ``stage`` starts from; downloads do not count. UsageError: one is missing."""
+    if stage.name == "tokenizer" and config.tokenizer.existing:
+        return files_of(Path(config.tokenizer.existing), TOKENIZER_FILES)
+    if stage.name == "pretrain" and config.pretrain.init:
+        return files_of(Path(config.pretrain.init), MODEL_FILES)
+    return corpus_files(config) if stage.name == "fetch" else []
+
+
+def corpus_files(config: Config) -> list[Path]:
+    """Dump, corpora and labelled sets that are files or folders. UsageError: one is missing."""
     named = [] if config.corpus.dump is None or is_published(config.corpus.dump) else [config.corpus.dump]
     named += [extra.path for extra in config.corpus.extra]
     found = [path for name in named for path in matches(name)]
@@ -108,10 +118,9 @@ def ingredients(stage: Stage, run: Run) -> dict[str, Any]:
 
 
 def with_external(stage: Stage, run: Run, wanted: dict[str, Any]) -> dict[str, Any]:
-    """``wanted`` plus the digests of the user's own files, which only the first stage reads."""
-    if stage.inputs:
-        return wanted
-    return {**wanted, "inputs": {str(path): sha256(path) for path in external_files(run.config)}}
+    """``wanted`` plus the digests of the user's own files that ``stage`` reads."""
+    own = {str(path): sha256(path) for path in external_files(stage, run.config)}
+    return {**wanted, "inputs": {**wanted["inputs"], **own}}
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
@@ -143,8 +152,9 @@ def why_stale(stage: Stage, run: Run, *, own_files: bool = True) -> str | None:
     wanted = ingredients(stage, run)
     if own_files:
         wanted = with_external(stage, run, wanted)
-    elif not stage.inputs:
-        wanted["inputs"] = manifest["inputs"]
+    else:
+        own = {k: v for k, v in manifest["inputs"].items() if not any(fnmatch.fnmatchcase(k, p) for p in stage.inputs)}
+        wanted["inputs"] |= own
     return difference(manifest, wanted)
 
 

@@ -53,6 +53,7 @@ class Labelled(Settings):
     )
     label: str = Field("category", description="the column of the class name")
     remove_leaked: bool = Field(True, description="take documents that are also in test out of train and dev")
+    as_corpus: bool = Field(False, description="pretrain on the texts of train too, without their labels")
 
 
 class Extract(Settings):
@@ -80,6 +81,9 @@ class Filter(Settings):
 
 
 class Tokenizer(Settings):
+    existing: str | None = Field(
+        None, description="folder, or owner/name@revision, whose tokenizer is taken as it is, in place of learning one"
+    )
     algorithm: Literal["bpe", "unigram", "wordpiece", "sentencepiece-bpe", "sentencepiece-unigram"] = Field(
         "bpe",
         description="learned by `tokenizers` or by SentencePiece; `unigram` differs from run to run, the others do not",
@@ -113,7 +117,12 @@ class Pretrain(Settings):
         "auto", description="auto: where it pays for itself within the run"
     )
     micro_batch_blocks: int | Literal["auto"] = Field("auto", exclude=True, description="blocks at once in one process")
-    start: Literal["vectors", "random"] = Field("vectors", description="of the embedding table: docs/ablations.md")
+    init: str | None = Field(
+        None, description="masked language model to go on from: a folder, or owner/name@revision: docs/pretraining.md"
+    )
+    start: Literal["vectors", "random"] = Field(
+        "vectors", description="of the embeddings that init does not give: docs/ablations.md"
+    )
     optimizer: Literal["muon", "adamw"] = Field(
         "muon", description="for the matrices of the layers; AdamW for the rest"
     )

@@ -32,13 +32,15 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     if downloads_dump(config):
         corpora = [published_dump(config), *corpora]
 
+    (out / "labelled").mkdir()
+    for role, rows in splits.items():
+        write_jsonl(out / "labelled" / f"{role}.jsonl", rows)
+    if splits and config.labelled and config.labelled.as_corpus:
+        corpora.append(labelled_corpus(run, out))
     for corpus in corpora:
         log.info("fetch: %s %s, weight %g", corpus["kind"], corpus["path"], corpus["weight"])
     artifacts.write_json(out / "weights.json", {corpus["name"]: corpus.pop("weight") for corpus in corpora})
     artifacts.write_json(out / "sources.json", corpora)
-    (out / "labelled").mkdir()
-    for role, rows in splits.items():
-        write_jsonl(out / "labelled" / f"{role}.jsonl", rows)
     return {
         "sources": corpora,
         "labelled": {role: {"documents": len(rows), "classes": class_sizes(rows)} for role, rows in splits.items()},
@@ -53,10 +55,11 @@ def downloads_dump(config: Config) -> bool:
 def own_corpora(config: Config) -> list[Source]:
     """The corpora that lie on this machine. UsageError: one is missing or not what it should be, or there is none."""
     corpus = config.corpus
-    if corpus.dump is None and not corpus.extra:
+    as_corpus = config.labelled is not None and config.labelled.as_corpus
+    if corpus.dump is None and not corpus.extra and not as_corpus:
         raise UsageError("there is no corpus: set corpus.dump (latest, a date or a path) or corpus.extra")
     found: list[tuple[str, str, Path, float]] = []
-    names = Counter[str]()
+    names = Counter(["labelled"] * as_corpus)
     prefix = wikipedias.dump_prefix(config.language)
     if downloads_dump(config):
         wikipedias.require_wikipedia(config.language)
@@ -80,6 +83,13 @@ def own_corpora(config: Config) -> list[Source]:
         }
         for name, kind, path, weight in found
     ]
+
+
+def labelled_corpus(run: Run, out: Path) -> Source:
+    """The labelled set's train documents as a corpus: of their fields extract reads the text alone."""
+    file = "labelled/train.jsonl"
+    path = run.input(f"fetch/{file}")
+    return {"name": "labelled", "kind": "jsonl", "path": str(path), "sha256": digest(out / file), "weight": 1.0}
 
 
 def unique(name: str, taken: Counter[str]) -> str:

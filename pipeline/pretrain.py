@@ -1,7 +1,8 @@
 """Train the masked language model.
 
-Reads `encode/` (token ids) and `tokenizer/`. Writes `pretrain/`, which AutoModelForMaskedLM and AutoTokenizer load,
-and `metrics.jsonl`. Runs on one process or under `accelerate launch` on many, and goes on from its newest checkpoint.
+Reads `encode/` (token ids), `tokenizer/`, and the model that `pretrain.init` names, if any. Writes `pretrain/`, which
+AutoModelForMaskedLM and AutoTokenizer load, and `metrics.jsonl`. Runs on one process or under `accelerate launch` on
+many, and goes on from its newest checkpoint.
 """
 
 import shutil
@@ -14,10 +15,12 @@ from typing import Any
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.artifacts import Run, read_manifest
+from pipeline.artifacts import Run, read_manifest, sha256
 from pipeline.errors import UsageError
+from pipeline.model.checkpoints import MODEL_FILES, files_of, folder_of
+from pipeline.model.continued import continued
 from pipeline.model.masked_lm import masked_lm
-from pipeline.model.piece_vectors import starting_from_vectors
+from pipeline.model.piece_vectors import piece_vectors, starting_from_vectors
 from pipeline.program import log, stage_main
 from pipeline.text.encoded import blocks
 from pipeline.training.checkpoint import whole
@@ -26,6 +29,7 @@ from pipeline.training.masked import MaskedBlocks
 from pipeline.training.pretraining import Session, train
 from pipeline.training.processes import processes
 from pipeline.training.trackers import settle_trackers
+from pipeline.transfer.classifier import quiet_transformers
 
 VALID_BLOCKS = 256
 
@@ -40,9 +44,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     keep_compiled_in(out / "compiled")
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
     train_blocks = _masked_blocks(run, "train", tokenizer)
-    new_model: Callable[[], PreTrainedModel] = partial(masked_lm, run.config.model, tokenizer, settings.length_tokens)
-    if settings.start == "vectors":
-        new_model = starting_from_vectors(new_model, train_blocks.blocks, train_blocks.special, settings.seed)
+    new_model, origin = _beginning(run, train_blocks, tokenizer)
     session = Session(
         settings, accelerator, train=train_blocks, valid=_masked_blocks(run, "valid", tokenizer), new_model=new_model
     )
@@ -55,7 +57,29 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         for scratch in ("checkpoints", "compiled"):
             shutil.rmtree(out / scratch, ignore_errors=True)
     sizes = {"parameters": model.num_parameters(), "processes": accelerator.num_processes}
-    return {**sizes, **plan._asdict(), "epochs": round(session.epochs(plan), 2), **figures}
+    return {**sizes, **origin, **plan._asdict(), "epochs": round(session.epochs(plan), 2), **figures}
+
+
+def _beginning(
+    run: Run, data: MaskedBlocks, tokenizer: PreTrainedTokenizerBase
+) -> tuple[Callable[[], PreTrainedModel], dict[str, Any]]:
+    """What makes the model of step 0, and where its weights come from, for the manifest."""
+    settings = run.config.pretrain
+    new_model: Callable[[], PreTrainedModel]
+    if not settings.init:
+        new_model = partial(masked_lm, run.config.model, tokenizer, settings.length_tokens)
+        if settings.start == "vectors":
+            new_model = starting_from_vectors(new_model, data.blocks, data.special, settings.seed)
+        return new_model, {}
+    quiet_transformers()
+    folder = folder_of(settings.init, MODEL_FILES)
+    vectors = partial(piece_vectors, data.blocks, len(tokenizer), special=data.special, seed=settings.seed)
+    by_company = vectors if settings.start == "vectors" else None
+    new_model, pieces = continued(folder, tokenizer, settings.length_tokens, by_company)
+    said = ", ".join(f"{count:,} {how}" for how, count in pieces.items())
+    log.info("pretrain: from %s, its architecture in place of model.*; pieces: %s", settings.init, said)
+    weights = {path.name: sha256(path) for path in files_of(folder, ("*.safetensors",))}
+    return new_model, {"init": {"name": settings.init, "sha256": weights, "pieces": pieces}}
 
 
 def _masked_blocks(run: Run, split: str, tokenizer: PreTrainedTokenizerBase) -> MaskedBlocks:

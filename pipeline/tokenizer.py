@@ -1,4 +1,4 @@
-"""Train the subword tokenizer and measure it on text it never saw.
+"""Train the subword tokenizer, or take one that exists, and measure it on text it never saw.
 
 Reads ``filter/train.jsonl`` and ``filter/valid.jsonl``; writes a folder that
 ``AutoTokenizer.from_pretrained`` loads, and ``measures.json``.
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
 
 from pipeline.artifacts import Run, write_json
 from pipeline.errors import UsageError
+from pipeline.model.checkpoints import TOKENIZER_FILES, folder_of, load_tokenizer
 from pipeline.program import log, progress, stage_main
 from pipeline.text.documents import read_jsonl
 from pipeline.text.tokenization import automatic_size, count_words, save, train
@@ -20,6 +20,26 @@ from pipeline.text.tokenizer_measures import measure
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
+    settings = run.config.tokenizer
+    if settings.existing:
+        tokenizer, counts = _taken(settings.existing, out)
+    else:
+        tokenizer, counts = _learned(run, out)
+    measures = {"this": _measured(tokenizer, run)}
+    for path in settings.compare:
+        measures[path] = _measured(_load(path), run)
+    write_json(out / "measures.json", measures)
+    return {**counts, "held_out": measures}
+
+
+def _taken(name: str, out: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    taken = load_tokenizer(folder_of(name, TOKENIZER_FILES))
+    log.info("tokenizer: that of %s, %s entries", name, f"{len(taken):,}")
+    taken.save_pretrained(out)
+    return Tokenizer.from_file(str(out / "tokenizer.json")), {"vocab_size": len(taken), "taken_from": name}
+
+
+def _learned(run: Run, out: Path) -> tuple[Tokenizer, dict[str, Any]]:
     settings = run.config.tokenizer
     rows = progress(read_jsonl(run.input("filter/train.jsonl")), desc="counting words", unit=" documents")
     words, total = count_words(row["text"] for row in rows)
@@ -34,11 +54,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     level = logging.WARNING if entries < asked and settings.vocab_size != "auto" else logging.INFO
     log.log(level, "tokenizer: %s, %s entries: %s", settings.algorithm, f"{entries:,}", reason)
     save(tokenizer, out)
-    measures = {"this": _measured(tokenizer, run)}
-    for path in settings.compare:
-        measures[path] = _measured(_load(path), run)
-    write_json(out / "measures.json", measures)
-    return {"words": total, "vocab_size": entries, "vocab_size_reason": reason, "held_out": measures}
+    return tokenizer, {"words": total, "vocab_size": entries, "vocab_size_reason": reason}
 
 
 def _measured(tokenizer: Tokenizer, run: Run) -> dict[str, Any]:
@@ -51,14 +67,8 @@ def _measured(tokenizer: Tokenizer, run: Run) -> dict[str, Any]:
 def _load(path: str) -> Tokenizer:
     if not Path(path).is_dir():
         raise UsageError(f"tokenizer.compare: {path} is not a folder: name one that holds a tokenizer")
-    try:
-        loaded = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"tokenizer.compare: {path} holds no tokenizer that AutoTokenizer can load") from error
-    backend = getattr(loaded, "backend_tokenizer", None)
-    if not isinstance(backend, Tokenizer):
-        raise UsageError(f"tokenizer.compare: {path} holds no fast tokenizer, which measuring needs")
-    return backend
+    tokenizer: Tokenizer = load_tokenizer(Path(path), needed=()).backend_tokenizer
+    return tokenizer
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 from pipeline.errors import UsageError
 from pipeline.text import encoded
@@ -37,6 +37,12 @@ def test_documents_come_back_from_the_files_in_order(tokenizer: Tokenizer, tmp_p
         assert ids[end - 1] == tokenizer.token_to_id("[SEP]")
         assert tokenizer.decode(ids[start : end - 1].tolist(), skip_special_tokens=False) == text
     assert (ids == tokenizer.token_to_id("[SEP]")).sum() == len(TEXTS)  # the text's own "[SEP]" is text
+
+
+def test_documents_end_with_the_separator_that_the_tokenizer_has(tmp_path: Path) -> None:
+    xlm_r = Tokenizer(models.WordLevel({"</s>": 0, "ଗାଁ": 1}))
+    encode(["ଗାଁ", "ଗାଁ"], xlm_r, tmp_path, "train", "</s>")
+    assert stream(tmp_path, "train").tolist() == [1, 0, 1, 0]
 
 
 def test_a_token_takes_little_more_than_two_bytes(tokenizer: Tokenizer, tmp_path: Path) -> None:

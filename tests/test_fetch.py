@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import Program
 
-from pipeline.artifacts import external_files
+from pipeline.artifacts import corpus_files, sha256
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.text import wikipedias
@@ -77,10 +77,26 @@ def test_what_a_run_depends_on_is_what_fetch_reads(files: Path, monkeypatch: pyt
             "labelled": {"train": "train.tsv", "dev": "saved:validation", "test": "owner/name@or:test"},
         }
     )
-    found = [str(path) for path in external_files(config)]
+    found = [str(path) for path in corpus_files(config)]
     assert found[:4] == ["or.xml.bz2", "stories/a.txt", "stories/b.jsonl", str(files / "more/a.txt")]
     assert found[4] == "train.tsv"
     assert {path.split("/")[0] for path in found[5:]} == {"saved"}
+
+
+def test_texts_of_the_labelled_train_split_join_the_corpus_where_asked(files: Path, program: Program) -> None:
+    settings = ["corpus.dump=null", "labelled.train=train.tsv", "labelled.as_corpus=true"]
+    assert fetch(program, *settings)[0] == 0
+    (source,) = json.loads((files / "runs/or/fetch/sources.json").read_text("utf-8"))
+    assert (source["name"], source["kind"], source["path"]) == (
+        "labelled",
+        "jsonl",
+        "runs/or/fetch/labelled/train.jsonl",
+    )
+    assert source["sha256"] == sha256(files / source["path"])
+    assert program("extract", "or", *settings).returncode == 0
+    rows = [json.loads(line) for line in (files / "runs/or/extract/labelled.jsonl").open(encoding="utf-8")]
+    assert [row["text"] for row in rows] == ["x", "y"]
+    assert not any("label" in row for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from conftest import OFFLINE, ROOT, Program
 
+from pipeline import config
+from pipeline.artifacts import Run, sha256, why_stale
+from pipeline.recipe import LINE
 from pipeline.training.loop import warmup_stable_decay
 
 SETTINGS = (
@@ -95,6 +98,35 @@ def test_a_stopped_run_goes_on_to_bit_identical_weights_and_log(
     assert _weights(tmp_path) == _weights(uninterrupted)
     assert _losses(tmp_path) == _losses(uninterrupted)
     assert not (tmp_path / "runs/demo/pretrain/checkpoints").exists()
+
+
+def test_a_run_that_goes_on_from_a_model_resumes_exactly_and_is_out_of_date_once_that_model_changes(
+    pretrain: Any, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(uninterrupted / "runs/demo/pretrain", old)
+    settings = ("pretrain.init=old", "pretrain.max_steps=6")
+    assert pretrain(*settings).returncode == 0
+    manifest = json.loads((tmp_path / "runs/demo/pretrain/manifest.json").read_text("utf-8"))
+    origin = manifest["counts"]["init"]
+    assert origin["sha256"] == {"model.safetensors": sha256(old / "model.safetensors")}
+    assert origin["pieces"]["copied"] > 1000
+    assert _losses(tmp_path)["loss_nats", 1] < _losses(uninterrupted)["loss_nats", 1] - 0.3
+    weights = _weights(tmp_path)
+
+    shutil.rmtree(tmp_path / "runs/demo/pretrain")
+    assert pretrain(*settings, meanwhile=_signal_at(2, signal.SIGKILL, tmp_path)).returncode == -signal.SIGKILL
+    assert pretrain(*settings).returncode == 0
+    assert _weights(tmp_path) == weights
+
+    monkeypatch.chdir(tmp_path)
+    run, stage = Run(config.load(SETTINGS[0], [*SETTINGS[1:], *settings]), SETTINGS[0]), LINE["pretrain"]
+    assert why_stale(stage, run) is None
+    (old / "config.json").write_text("{}", "utf-8")
+    assert why_stale(stage, run) == "old/config.json changed"
+    shutil.rmtree(old)
+    assert why_stale(stage, run) == "old/config.json came or went"
+    assert why_stale(stage, run, own_files=False) is None, "later stages do not need it"
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(

@@ -13,11 +13,12 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from pipeline import config
-from pipeline.artifacts import Run
+from pipeline.artifacts import Run, external_files
 from pipeline.errors import UsageError
+from pipeline.recipe import LINE
 from pipeline.text.documents import write_jsonl
 from pipeline.text.tokenization import BYTES, SPECIAL, Algorithm, automatic_size, count_words, save, skeleton, train
 from pipeline.text.tokenizer_measures import measure
@@ -241,3 +242,22 @@ def test_the_stage_takes_what_the_corpus_supports_and_compares_with_other_tokeni
     assert "one for each 64 of" in stage()["vocab_size_reason"]
     with pytest.raises(UsageError, match="not a folder"):
         stage("tokenizer.compare=[nowhere]")
+
+
+def test_the_stage_takes_a_tokenizer_that_exists_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    filtered(tmp_path, ODIA)
+    save(train(Counter({" ଓଡ଼ିଶା": 9, "।": 9}), "bpe", 400), tmp_path / "old")
+    out = tmp_path / "out"
+    out.mkdir()
+    counts = work(Run(config.load("or", ["run=t", "tokenizer.existing=old"]), "or"), out)
+    assert counts["taken_from"] == "old"
+    old, taken = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (tmp_path / "old", out))
+    assert taken.to_str() == old.to_str()
+    assert [path.name for path in external_files(LINE["tokenizer"], config.load("or", ["tokenizer.existing=old"]))] == [
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    PreTrainedTokenizerFast(tokenizer_object=old).save_pretrained(tmp_path / "plain")
+    with pytest.raises(UsageError, match="has no cls token"):
+        work(Run(config.load("or", ["run=t", "tokenizer.existing=plain"]), "or"), out)

@@ -39,16 +39,13 @@ def masked_lm(settings: Model, tokenizer: PreTrainedTokenizerBase, length_tokens
     layers, width, heads = SIZES[settings.size]
     fields: dict[str, Any] = {**FAMILY_DEFAULTS.get(settings.type, {})}
     fields |= {
-        "vocab_size": len(tokenizer),
         "num_hidden_layers": layers,
         "hidden_size": width,
         "num_attention_heads": heads,
         "intermediate_size": int(width * fields.pop("feed_forward", 4)) // 8 * 8,
         # RoBERTa's kind counts positions from the padding id on.
         "max_position_embeddings": max(512, length_tokens) + (tokenizer.pad_token_id or 0) + 1,
-        **{f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep")},
-        "bos_token_id": tokenizer.cls_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
+        **vocabulary_fields(tokenizer),
     }
     try:
         config = AutoConfig.for_model(settings.type, **(fields | settings.config))
@@ -56,6 +53,13 @@ def masked_lm(settings: Model, tokenizer: PreTrainedTokenizerBase, length_tokens
     except (TypeError, ValueError) as error:
         raise UsageError(f"model.config does not suit `{settings.type}`: {error}") from error
     return model
+
+
+def vocabulary_fields(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """What a configuration says about its tokenizer."""
+    pad, cls, sep = tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id
+    ids = {"pad": pad, "cls": cls, "sep": sep, "bos": cls, "eos": sep}
+    return {"vocab_size": len(tokenizer), **{f"{name}_token_id": i for name, i in ids.items()}}
 
 
 def body(model: PreTrainedModel) -> torch.nn.Module:

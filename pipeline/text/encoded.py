@@ -1,6 +1,6 @@
 """Token ids on disk: one flat stream a split, read through memory maps and cut into blocks by whoever reads it.
 
-``<split>.tokens.npy`` holds every document's ids one after another, each document ended by ``[SEP]``;
+``<split>.tokens.npy`` holds every document's ids one after another, each document ended by the tokenizer's separator;
 ``<split>.offsets.npy`` holds where each document starts, and at last where the stream ends. Blocks of any
 length are views of the stream, so one encoding serves every length.
 """
@@ -46,15 +46,17 @@ class _GrowingArray:
         self.file.close()
 
 
-def encode(texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split: str) -> dict[str, int]:
+def encode(
+    texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split: str, separator: str = "[SEP]"
+) -> dict[str, int]:
     """Write the two files of ``split`` and return the number of documents, words, bytes of text and tokens.
 
     Text is read in batches of about a million characters, encoded by the threads of ``tokenizers``; the bytes
     written do not depend on how many there are. What looks like a special token in the text stays text.
     """
     tokenizer.encode_special_tokens = True
-    separator = tokenizer.token_to_id("[SEP]")
-    assert separator is not None
+    end = tokenizer.token_to_id(separator)
+    assert end is not None
     counts = dict.fromkeys(("documents", "words", "bytes", "tokens"), 0)
     tokens = _GrowingArray(folder / f"{split}.tokens.npy", id_type(tokenizer.get_vocab_size()))
     offsets = _GrowingArray(folder / f"{split}.offsets.npy", "<i8")
@@ -67,7 +69,7 @@ def encode(texts: Iterable[str], tokenizer: Tokenizer, folder: Path, split: str)
                 offsets.append([tokens.length])
             tokens.append(encoding.ids)
             if last:
-                tokens.append([separator])
+                tokens.append([end])
             start = last
         counts["documents"] += len(batch)
         counts["words"] += sum(len(text.split()) for text in batch)
@@ -128,7 +130,7 @@ def blocks(folder: Path, split: str, length: int) -> npt.NDArray[np.unsignedinte
 def document_ids(block: npt.NDArray[np.integer], separator: int) -> npt.NDArray[np.int64]:
     """Which document of its block each token belongs to, from 0: shape and axes of ``block`` (…, length).
 
-    A ``[SEP]`` belongs to the document it ends. Attention inside equal numbers does not cross documents.
+    A separator belongs to the document it ends. Attention inside equal numbers does not cross documents.
     """
     ends = block == separator
     ids: npt.NDArray[np.int64] = np.cumsum(ends, axis=-1, dtype=np.int64) - ends
