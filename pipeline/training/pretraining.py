@@ -33,6 +33,7 @@ from pipeline.training.watch import BAD_IN_A_ROW, DivergedError, Watch
 
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # what `micro_batch_blocks: auto` holds at once
 WARM_UP_STEPS, MEASURED_STEPS = 2, 5
+WAY_BACK_SECONDS = 60  # least time between checkpoints to go back to; one takes some 0.5 s for 6 × 256
 COMPILING_PAYS_SECONDS = 60  # it takes some 10 to 20 seconds and saves a third of a run
 
 
@@ -43,6 +44,7 @@ class Plan(NamedTuple):
     precision: str
     compiled: bool
     micro_batch: int  # blocks at once in one process
+    step_seconds: float = 0.0  # as measured; 0: not
     detours: tuple[int, ...] = ()  # the steps from which on other blocks were read, after the run had diverged
 
 
@@ -137,12 +139,14 @@ def make_plan(session: Session, micro_batch: int, began: float) -> Plan:
         left = seconds - (time.monotonic() - began) - settings.evaluations * evaluation
         steps = max(settings.evaluations, int(left / step))
     else:
+        step = 0.0
         epochs_steps = math.ceil((settings.max_epochs or 0) * len(session.train.blocks) / settings.global_batch_blocks)
         steps = settings.max_steps or epochs_steps
         compiled = wanted
         if wanted and settings.compile == "auto":
-            compiled = steps * _trial(session, trial)[0] > COMPILING_PAYS_SECONDS
-    plan = [Plan(steps, precision, compiled, micro_batch)]
+            step, _ = _trial(session, trial)
+            compiled = steps * step > COMPILING_PAYS_SECONDS
+    plan = [Plan(steps, precision, compiled, micro_batch, step)]
     broadcast_object_list(plan)  # rank 0's measurements are everyone's
     return plan[0]
 
@@ -257,9 +261,11 @@ def _attempt(
             nats = session.valid_nats(wrapped, plan)
             figures.update(valid_nats=nats, valid_bits_per_byte=nats * tokens_per_byte / math.log(2))
             journal.write(done, **figures)
-            if not watch.in_a_row and done < plan.steps:
+            # By steps and not by the clock: the way back is always the same.
+            apart = not plan.step_seconds or (done - watch.good) * plan.step_seconds >= WAY_BACK_SECONDS
+            if apart and not watch.in_a_row and done < plan.steps:
                 watch.good = done
-                save(out / "checkpoints/good", done)  # at a step, not at a time: a way back that is always the same
+                save(out / "checkpoints/good", done)
         due = time.monotonic() - last_saved > settings.checkpoint_minutes * 60
         stopping, due = stop.agreed(accelerator, due)
         if stopping or due:
