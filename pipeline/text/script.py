@@ -112,7 +112,7 @@ def sets_spaces(text: str) -> bool:
 
 def count_words(text: str) -> int:
     """Number of words; in scripts without spaces an estimate from the number of letters."""
-    spaceless = len(_SPACELESS_LETTER.findall(text))
+    spaceless = 0 if text.isascii() else len(_SPACELESS_LETTER.findall(text))
     if not spaceless:
         return len(text.split())
     return len(_SPACELESS_LETTER.sub(" ", text).split()) + -(-spaceless // _LETTERS_A_WORD)

@@ -131,7 +131,7 @@ def sift(
     looks = [(step.unit, judge.look) for step, judge in steps]
     batches, sent = tee(_batches(documents, lambda document: sum(map(len, document["paragraphs"]))))
     for batch, findings in zip(batches, spread(partial(_look, looks), sent), strict=True):
-        alive = {place: _Standing(document) for place, document in enumerate(batch)}
+        alive = {number: _Standing(document) for number, document in enumerate(batch)}
         for (step, judge), found in zip(steps, findings, strict=True):
             take = _take_paragraphs if step.unit == "paragraph" else _take_documents
             take(alive, step.reason, judge, found, ledger)
@@ -189,10 +189,10 @@ class _Standing:
 def _take_documents(
     alive: dict[int, _Standing], reason: str, judge: Judge, found: Sequence[Any], ledger: Ledger
 ) -> None:
-    judged = [place for place in alive if found[place] is not None]
-    for place, out in zip(judged, judge.decide([found[place] for place in judged]), strict=True):
+    judged = [number for number in alive if found[number] is not None]
+    for number, out in zip(judged, judge.decide([found[number] for number in judged]), strict=True):
         if out:
-            document = alive.pop(place).document
+            document = alive.pop(number).document
             ledger.drop("document", document, "\n".join(document["paragraphs"]), reason)
 
 
@@ -200,7 +200,7 @@ def _take_paragraphs(
     alive: dict[int, _Standing], reason: str, judge: Judge, found: Sequence[Any], ledger: Ledger
 ) -> None:
     """Headings are judged by none: they go where nothing follows them."""
-    verdicts = iter(judge.decide([found[i][place] for i, standing in alive.items() for place in standing.places]))
+    verdicts = iter(judge.decide([found[n][place] for n, standing in alive.items() for place in standing.places]))
     for standing in alive.values():
         document, texts = standing.document, standing.body
         out = [place for place in standing.places if next(verdicts)]
@@ -211,7 +211,8 @@ def _take_paragraphs(
             lost = sum(count_words(texts[place]) for place in out)
             document["lost"][reason] = document["lost"].get(reason, 0) + lost
             document["words"] -= lost
-            standing.places = [place for place in standing.places if place not in set(out)]
+            gone = set(out)
+            standing.places = [place for place in standing.places if place not in gone]
 
 
 def _batches(documents: Iterable[Document], length: Callable[[Document], int]) -> Iterator[list[Document]]:
