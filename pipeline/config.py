@@ -151,16 +151,17 @@ class Pretrain(Settings):
 
 
 class Finetune(Settings):
-    strategy: Literal["auto", "hybrid", "features", "full", "last_layers", "head_then_all", "gradual", "scratch"] = (
-        Field("auto", description="what trains, and when, and what answers: docs/transfer.md")
-    )
-    network: Literal["full", "last_layers", "head_then_all", "gradual"] = Field(
+    strategy: Literal[
+        "auto", "hybrid", "features", "full", "last_layers", "head_then_all", "gradual", "lora", "scratch"
+    ] = Field("auto", description="what trains, and when, and what answers: docs/transfer.md")
+    network: Literal["full", "last_layers", "head_then_all", "gradual", "lora"] = Field(
         "full", description="the strategy of the network in auto and hybrid"
     )
     machine: Literal["svm", "logistic", "neighbours"] = Field(
         "svm", description="what classifies features: auto, hybrid, features"
     )
     layers: int = Field(2, ge=0, description="layers that train with the head, from the top: last_layers")
+    lora_rank: int = Field(8, ge=1, description="width of the adapters: lora, which wants a higher learning_rate")
     layer_decay: float = Field(1.0, gt=0, le=1, description="of the rate from a layer to the one below it")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where it is measured to be faster"

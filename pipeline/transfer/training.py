@@ -18,6 +18,7 @@ from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
 from pipeline.training.precision import settle_precision
 from pipeline.transfer.classifier import temperature
 from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches
+from pipeline.transfer.lora import adapters, add_adapters
 from pipeline.transfer.strategies import Phase, depths, phases, rates
 
 MICRO_BATCH = 16  # documents at once in a process; a global batch is cut alike on any number of processes
@@ -95,6 +96,8 @@ def train(
         rows.append(row)
 
     depth = depths(model)
+    adapted = add_adapters(model, settings.lora_rank) if strategy == "lora" else None
+    depth |= dict.fromkeys(adapters(model), 0)
     for phase, start, end in stretches(phases(strategy, settings, 1 + max(depth.values())), len(batches)):
         factors = rates(phase, settings, depth)
         for name, parameter in model.named_parameters():
@@ -111,6 +114,8 @@ def train(
             precision=precision,
         )
         accelerator.free_memory()
+    if adapted:
+        adapted.merge_and_unload()
     return rows
 
 
