@@ -163,6 +163,15 @@ class Finetune(Settings):
     layers: int = Field(2, ge=0, description="layers that train with the head, from the top: last_layers")
     lora_rank: int = Field(8, ge=1, description="width of the adapters: lora, which wants a higher learning_rate")
     layer_decay: float = Field(1.0, gt=0, le=1, description="of the rate from a layer to the one below it")
+    reinitialised_layers: int = Field(0, ge=0, description="layers drawn anew, from the top (arXiv 2006.05987)")
+    pooling: Literal["auto", "cls", "mean"] = Field(
+        "auto",
+        description="what the head sees: first token or mean; ModernBERT alone has a choice; auto: as pretrained",
+    )
+    dropout: float | None = Field(None, ge=0, lt=1, description="rate of every dropout; null: as pretrained")
+    r_drop: float = Field(0, ge=0, description="weight of two dropouts' disagreement in the loss (arXiv 2106.14448)")
+    label_smoothing: float = Field(0, ge=0, lt=1, description="share of each target spread evenly over the classes")
+    class_weights: Literal["none", "balanced"] = Field("none", description="balanced: all classes weigh the same")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where it is measured to be faster"
     )

@@ -35,7 +35,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     accelerator.wait_for_everyone()  # rank 0 prepares the folder
     classifier.quiet_transformers()
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
-    length = longest_input(classifier.scratch(checkpoint, labels, 0)[0], settings.max_length_tokens)
+    length = longest_input(classifier.scratch(checkpoint, labels, 0, settings)[0], settings.max_length_tokens)
     tokenizer.model_max_length = length
     splits, cut, unknown = {}, {}, {}
     for split, rows in documents.items():

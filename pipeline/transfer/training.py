@@ -20,6 +20,7 @@ from pipeline.transfer.classifier import temperature
 from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches
 from pipeline.transfer.lora import adapters, add_adapters
 from pipeline.transfer.strategies import Phase, depths, phases, rates
+from pipeline.transfer.targets import targets
 
 MICRO_BATCH = 16  # documents at once in a process; a global batch is cut alike on any number of processes
 READING_BATCH = 32
@@ -59,6 +60,7 @@ def train(
     All epochs are run and the last weights kept: the rate has come down to zero, and some 100 dev documents choose
     between epochs by chance more than by merit (arXiv 2006.04884 trains long and keeps the last, too).
     """
+    data = data._replace(targets=targets(data.targets, settings))
     suit_attention(model, accelerator.device)
     precision = settle_precision(settings.precision, accelerator.device)
     lengths = [len(tokens) for tokens in data.ids]
@@ -108,7 +110,7 @@ def train(
             [adamw(model.named_parameters(), settings.learning_rate, settings.weight_decay, factors)],
             steps(start, end),
             items=lambda batch: int(batch["targets"].any(-1).sum()),
-            summed_loss=_summed_loss,
+            summed_loss=partial(_summed_loss, r_drop=settings.r_drop),
             rate=partial(_rate, start=start, end=end, settings=settings),
             after_step=after_step,
             precision=precision,
@@ -154,10 +156,21 @@ def micro_batches(
     return shares
 
 
-def _summed_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+def _summed_loss(model: torch.nn.Module, batch: Batch, r_drop: float) -> torch.Tensor:
+    """The mean cross-entropy of one pass or, for R-Drop, two with other dropouts, and ``r_drop`` × the KL between them.
+
+    A document's weight is the sum of its targets. The KL is the mean of both directions (arXiv 2106.14448, equation 2).
+    """
     torch.manual_seed(int(np.random.SeedSequence(batch["chance"].tolist()).generate_state(1)[0]))
-    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-    return F.cross_entropy(output.logits.float(), batch["targets"], reduction="sum")
+    passes = 2 if r_drop else 1
+    inputs = {name: batch[name].repeat(passes, 1) for name in ("input_ids", "attention_mask")}
+    said = model(**inputs).logits.float()
+    loss = F.cross_entropy(said, batch["targets"].repeat(passes, 1), reduction="sum") / passes
+    if r_drop:
+        one, other = said.log_softmax(-1).chunk(2)
+        apart = ((one.exp() - other.exp()) * (one - other)).sum(-1) / 2
+        loss = loss + r_drop * (apart * batch["targets"].sum(-1)).sum()
+    return loss
 
 
 def logits(accelerator: Accelerator, model: Any, ids: Ids, pad: int) -> torch.Tensor:
