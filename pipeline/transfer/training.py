@@ -17,7 +17,7 @@ from pipeline.program import progress
 from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
 from pipeline.training.precision import settle_precision
 from pipeline.transfer.classifier import temperature
-from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches
+from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches, in_windows
 from pipeline.transfer.lora import adapters, add_adapters
 from pipeline.transfer.strategies import Phase, depths, phases, rates
 from pipeline.transfer.targets import targets
@@ -60,7 +60,8 @@ def train(
     All epochs are run and the last weights kept: the rate has come down to zero, and some 100 dev documents choose
     between epochs by chance more than by merit (arXiv 2006.04884 trains long and keeps the last, too).
     """
-    data = data._replace(targets=targets(data.targets, settings))
+    windows, documents = in_windows(data.ids, model)
+    data = Labelled(windows, targets(data.targets, settings)[documents])
     suit_attention(model, accelerator.device)
     precision = settle_precision(settings.precision, accelerator.device)
     lengths = [len(tokens) for tokens in data.ids]
@@ -176,16 +177,20 @@ def _summed_loss(model: torch.nn.Module, batch: Batch, r_drop: float) -> torch.T
 def logits(accelerator: Accelerator, model: Any, ids: Ids, pad: int) -> torch.Tensor:
     """What ``model`` says of each document: (documents, classes), float32, on the CPU, in their order.
 
-    Processes read different documents and add their tables, so none counts twice.
+    Of a document in windows, the mean of what it says of each. Processes read different windows and add their tables,
+    so none counts twice.
     """
     model.eval()
-    table = torch.zeros(len(ids), model.config.num_labels, device=accelerator.device)
-    batches = by_length(ids, READING_BATCH)[accelerator.process_index :: accelerator.num_processes]
+    windows, documents = in_windows(ids, model)
+    table = torch.zeros(len(windows), model.config.num_labels, device=accelerator.device)
+    batches = by_length(windows, READING_BATCH)[accelerator.process_index :: accelerator.num_processes]
     with torch.inference_mode(), accelerator.autocast():
         for indices in progress(batches, desc="reading", unit=" batches"):
-            batch = collate([ids[i] for i in indices], pad).items()
+            batch = collate([windows[i] for i in indices], pad).items()
             table[indices] = model(**{k: v.to(accelerator.device) for k, v in batch}).logits.float()
-    return torch.as_tensor(accelerator.reduce(table, "sum")).cpu()
+    table = torch.as_tensor(accelerator.reduce(table, "sum")).cpu()
+    sums = torch.zeros(len(ids), table.shape[1]).index_add_(0, torch.tensor(documents), table)
+    return sums / torch.bincount(torch.tensor(documents)).unsqueeze(1)
 
 
 def evaluation(table: torch.Tensor, labels: list[int]) -> dict[str, float]:
