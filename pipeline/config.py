@@ -151,17 +151,27 @@ class Pretrain(Settings):
 
 
 class Finetune(Settings):
-    strategy: Literal["auto", "hybrid", "features", "full", "last_layers", "head_then_all", "gradual", "scratch"] = (
-        Field("auto", description="what trains, and when, and what answers: docs/transfer.md")
-    )
-    network: Literal["full", "last_layers", "head_then_all", "gradual"] = Field(
+    strategy: Literal[
+        "auto", "hybrid", "features", "full", "last_layers", "head_then_all", "gradual", "lora", "scratch"
+    ] = Field("auto", description="what trains, and when, and what answers: docs/transfer.md")
+    network: Literal["full", "last_layers", "head_then_all", "gradual", "lora"] = Field(
         "full", description="the strategy of the network in auto and hybrid"
     )
     machine: Literal["svm", "logistic", "neighbours"] = Field(
         "svm", description="what classifies features: auto, hybrid, features"
     )
     layers: int = Field(2, ge=0, description="layers that train with the head, from the top: last_layers")
+    lora_rank: int = Field(8, ge=1, description="width of the adapters: lora, which wants a higher learning_rate")
     layer_decay: float = Field(1.0, gt=0, le=1, description="of the rate from a layer to the one below it")
+    reinitialised_layers: int = Field(0, ge=0, description="layers drawn anew, from the top (arXiv 2006.05987)")
+    pooling: Literal["auto", "cls", "mean"] = Field(
+        "auto",
+        description="what the head sees: first token or mean; ModernBERT alone has a choice; auto: as pretrained",
+    )
+    dropout: float | None = Field(None, ge=0, lt=1, description="rate of every dropout; null: as pretrained")
+    r_drop: float = Field(0, ge=0, description="weight of two dropouts' disagreement in the loss (arXiv 2106.14448)")
+    label_smoothing: float = Field(0, ge=0, lt=1, description="share of each target spread evenly over the classes")
+    class_weights: Literal["none", "balanced"] = Field("none", description="balanced: all classes weigh the same")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where it is measured to be faster"
     )
@@ -173,6 +183,15 @@ class Finetune(Settings):
     warmup_share: float = Field(0.1, ge=0, le=1, description="share of the steps that the rate rises")
     decay_share: float = Field(0.9, ge=0, le=1, description="share of the steps that the rate falls, at the end")
     max_length_tokens: int = Field(256, ge=8, description="longer documents are cut; how many is reported")
+    long_documents: Literal["head", "head_tail", "windows"] = Field(
+        "head", description="keep the start, 3/4 start and 1/4 end, or all in windows whose answers are averaged"
+    )
+
+    @model_validator(mode="after")
+    def _windows_suit_networks(self) -> "Finetune":
+        if self.long_documents == "windows" and self.strategy in ("auto", "hybrid", "features"):
+            raise ValueError("only networks read windows: set finetune.strategy=full, or another without features")
+        return self
 
 
 class Score(Settings):

@@ -35,8 +35,9 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     accelerator.wait_for_everyone()  # rank 0 prepares the folder
     classifier.quiet_transformers()
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
-    length = longest_input(classifier.scratch(checkpoint, labels, 0)[0], settings.max_length_tokens)
+    length = longest_input(classifier.scratch(checkpoint, labels, 0, settings)[0], settings.max_length_tokens)
     tokenizer.model_max_length = length
+    tokenizer.init_kwargs["long_documents"] = settings.long_documents  # saved with it, for all who read texts by it
     splits, cut, unknown = {}, {}, {}
     for split, rows in documents.items():
         ids, cut[split] = encode(tokenizer, [row["text"] for row in rows], length)

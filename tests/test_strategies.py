@@ -1,15 +1,18 @@
 """Ways of transferring: what trains, when, and at which rate."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import upstream
 from accelerate import Accelerator
-from transformers import AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline.config import Finetune
-from pipeline.transfer import classifier
+from pipeline.model.masked_lm import layers
+from pipeline.training import loop
+from pipeline.transfer import classifier, training
 from pipeline.transfer.documents import encode
 from pipeline.transfer.strategies import Phase, depths, phases, rates
 from pipeline.transfer.training import labelled, stretches, train
@@ -71,3 +74,39 @@ def test_rates_fall_with_depth_and_leave_out_what_is_frozen() -> None:
     assert rates(Phase(1, parts=2), SETTINGS, depth) == {"head": 1, "top": 1}
     decayed = rates(Phase(1, body_rate=0.5), Finetune(layer_decay=0.5), depth)
     assert decayed == {"head": 1, "top": 0.25, "bottom": 0.125, "embeddings": 0.0625}
+
+
+@pytest.mark.parametrize("family", ["modernbert", "bert", "roberta", "distilbert"])
+def test_lora_trains_adapters_and_head_alone_and_merges_them_into_a_plain_network(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.save_checkpoint(tmp_path, family)
+    model, proof = classifier.pretrained(tmp_path, LABELS, 0)
+    assert proof["body_tensors"] == proof["body_tensors_equal"]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    matrices = [n for n, m in layers(model).named_modules() if isinstance(m, torch.nn.Linear)]
+    assert len(matrices) == {"modernbert": 8}.get(family, 12)
+    trained, adapted = {}, {}
+
+    def watched_fit(accelerator: Accelerator, model: torch.nn.Module, *rest: Any, **more: Any) -> None:
+        loop.fit(accelerator, model, *rest, **more)
+        trained.update({name: p.numel() for name, p in model.named_parameters() if p.requires_grad})
+        adapted.update({name.replace(".base_layer", ""): t.clone() for name, t in model.state_dict().items()})
+
+    monkeypatch.setattr(training, "fit", watched_fit)
+    data = labelled([[1, 5 + i, 6 + i, 2] for i in range(12)], [i % 3 for i in range(12)], len(LABELS))
+    train(Accelerator(cpu=True), model, 0, data, None, Finetune(epochs=2, lora_rank=3), "lora", 0)
+    head = {name for name, deep in depths(model).items() if deep == 0}
+    assert {name for name in trained if ".lora_" not in name} == head
+    assert sum(".lora_" in name for name in trained) == 2 * len(matrices)
+    shapes = [m.weight.shape for m in layers(model).modules() if isinstance(m, torch.nn.Linear)]
+    assert sum(n for name, n in trained.items() if ".lora_" in name) == 3 * sum(map(sum, shapes))
+    assert {name for name in before if not classifier.same_bits(adapted[name], before[name])} == head
+    after = model.state_dict()
+    assert after.keys() == before.keys(), "a plain network again"
+    moved = {name for name in before if not torch.equal(after[name], before[name])} - head
+    assert {name.removesuffix(".weight").split(".layers.")[-1].split(".layer.")[-1] for name in moved} == {*matrices}
+    model.save_pretrained(tmp_path / "merged")
+    again, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged", output_loading_info=True)
+    assert not info["missing_keys"] | info["unexpected_keys"]
+    assert all(classifier.same_bits(tensor, after[name]) for name, tensor in again.state_dict().items())

@@ -8,11 +8,14 @@ import transformers
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from pipeline.config import Finetune
 from pipeline.errors import UsageError
+from pipeline.model.masked_lm import layers
 
 Proof = dict[str, Any]
 
 OTHER_SEEDS = 1_000_000  # the control must not start from the very weights that pretraining with its seed began with
+AS_PRETRAINED = Finetune()
 
 
 def quiet_transformers() -> None:
@@ -21,25 +24,43 @@ def quiet_transformers() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def configuration(checkpoint: Path, labels: list[str]) -> Any:
-    """The checkpoint's configuration with ``labels``, in their order, as the classes."""
-    return AutoConfig.from_pretrained(
+def configuration(checkpoint: Path, labels: list[str], settings: Finetune = AS_PRETRAINED) -> Any:
+    """The checkpoint's configuration with ``labels``, in their order, as the classes, and what ``settings`` change.
+
+    UsageError: the architecture does not have what they ask for.
+    """
+    config = AutoConfig.from_pretrained(
         checkpoint,
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
         problem_type="single_label_classification",
     )
+    if settings.pooling != "auto":
+        if getattr(config, "classifier_pooling", None) not in ("cls", "mean"):
+            raise UsageError(
+                f"finetune.pooling={settings.pooling}: `{config.model_type}` classifiers leave no choice of pooling: "
+                "leave it out, or pretrain with model.type=modernbert"
+            )
+        config.classifier_pooling = settings.pooling
+    rates = [name for name in config.to_dict() if "dropout" in name]
+    if settings.dropout is not None:
+        for name in rates:
+            setattr(config, name, settings.dropout)
+    if settings.r_drop and not any(getattr(config, name) for name in rates):
+        raise UsageError("finetune.r_drop compares two dropouts, and this network has none: set finetune.dropout=0.1")
+    return config
 
 
-def pretrained(checkpoint: Path, labels: list[str], seed: int) -> tuple[Any, Proof]:
+def pretrained(checkpoint: Path, labels: list[str], seed: int, settings: Finetune = AS_PRETRAINED) -> tuple[Any, Proof]:
     """The network with the checkpoint's body and a new head drawn from ``seed``, in float32, and what was transferred.
 
     Every tensor of the body is compared with the checkpoint's file, bit by bit. The body is what this architecture
     keeps of its masked language model; a part of that model's head that the classifier has too (ModernBERT's
-    ``head.dense``) is transferred as well and named in the proof. UsageError: the body is not all in the checkpoint.
+    ``head.dense``) is transferred as well and named in the proof. Layers that ``settings`` want drawn anew are so after
+    that, and count as new. UsageError: the body is not all in the checkpoint, or has not so many layers.
     """
     require_safetensors(checkpoint)
-    config = configuration(checkpoint, labels)
+    config = configuration(checkpoint, labels, settings)
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_pretrained(
         checkpoint, config=config, dtype=torch.float32, use_safetensors=True
@@ -52,6 +73,8 @@ def pretrained(checkpoint: Path, labels: list[str], seed: int) -> tuple[Any, Pro
             f"{checkpoint}: {len(strangers)} of the body's {len(body)} tensors are not the checkpoint's "
             f"(first: {strangers[0]}): it is of another architecture; run the pretrain stage again"
         )
+    if settings.reinitialised_layers:
+        equal -= _draw_anew(model, scratch(checkpoint, labels, seed, settings)[0], settings.reinitialised_layers)
     size = sum(tensor.numel() for tensor in tensors.values())
     return model, {
         "body_tensors": len(body),
@@ -63,12 +86,23 @@ def pretrained(checkpoint: Path, labels: list[str], seed: int) -> tuple[Any, Pro
     }
 
 
-def scratch(checkpoint: Path, labels: list[str], seed: int) -> tuple[Any, Proof]:
+def _draw_anew(model: Any, random: Any, count: int) -> set[str]:
+    """Give the top ``count`` layers of ``model`` the weights of those of ``random``; the names of their tensors."""
+    stack = layers(model)
+    kept = len(stack) - count
+    if kept < 0:
+        raise UsageError(f"finetune.reinitialised_layers={count}: the network has {len(stack)}: name so many or fewer")
+    stack[kept:].load_state_dict(layers(random)[kept:].state_dict())
+    drawn = {id(tensor) for tensor in stack[kept:].state_dict(keep_vars=True).values()}
+    return {name for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in drawn}
+
+
+def scratch(checkpoint: Path, labels: list[str], seed: int, settings: Finetune = AS_PRETRAINED) -> tuple[Any, Proof]:
     """The same network with every weight random, drawn from ``seed``: the control, and the proof that it is one.
 
     Tensors of one repeated value (norms start at one, biases at zero) say nothing about origin and are counted apart.
     """
-    config = configuration(checkpoint, labels)
+    config = configuration(checkpoint, labels, settings)
     torch.manual_seed(seed + OTHER_SEEDS)
     model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     tensors, stored = model.state_dict(), _tensors(checkpoint)

@@ -27,16 +27,43 @@ def longest_input(model: Any, wanted: int) -> int:
 
 
 def encode(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[Ids, int]:
-    """The token ids of each text, special tokens included, at most ``length`` of them; and how many texts were cut."""
+    """The token ids of each text, special tokens included; and how many texts have more than ``length`` and were cut.
+
+    How, says ``long_documents`` in the settings that the tokenizer is saved with: ``head`` keeps the beginning,
+    ``head_tail`` the first three quarters of ``length`` and the last one (arXiv 1905.05583). ``windows`` keeps all, as
+    windows of ``length`` tokens that overlap by a quarter, laid end to end: ``in_windows`` takes them apart.
+    """
     if not texts:
         return [], 0
     ids: Ids = tokenizer(list(texts))["input_ids"]
     long = [i for i, tokens in enumerate(ids) if len(tokens) > length]
     if long:
-        cut = tokenizer([texts[i] for i in long], truncation=True, max_length=length)["input_ids"]
+        cut = _cut(tokenizer, [texts[i] for i in long], [ids[i] for i in long], length)
         for i, tokens in zip(long, cut, strict=True):
             ids[i] = tokens
     return ids, len(long)
+
+
+def _cut(tokenizer: Any, texts: list[str], whole: Ids, length: int) -> Ids:
+    way = tokenizer.init_kwargs.get("long_documents", "head")
+    if way == "head_tail":
+        front = length * 3 // 4
+        return [tokens[:front] + tokens[front - length :] for tokens in whole]
+    if way == "head":
+        head: Ids = tokenizer(texts, truncation=True, max_length=length)["input_ids"]
+        return head
+    found = tokenizer(texts, truncation=True, max_length=length, stride=length // 4, return_overflowing_tokens=True)
+    windows: Ids = [[] for _ in texts]
+    for window, text in zip(found["input_ids"], found["overflow_to_sample_mapping"], strict=True):
+        windows[text] += window
+    return windows
+
+
+def in_windows(ids: Ids, model: Any) -> tuple[Ids, list[int]]:
+    """The windows of all documents, and which document each is of. A network that reads none has whole documents."""
+    length = getattr(model.config, "window_tokens", None) or max(map(len, ids), default=0)
+    starts = [(i, start) for i, tokens in enumerate(ids) for start in range(0, len(tokens), length)]
+    return [ids[i][start : start + length] for i, start in starts], [i for i, _ in starts]
 
 
 def require_vocabulary(ids: Ids, model: Any) -> None:

@@ -69,7 +69,9 @@ def jobs(settings: Finetune, has_dev: bool) -> list[Job]:
 def train_one(job: Job, bench: Bench) -> None:
     """Train the network of ``job`` and write its folder, which appears when it is whole."""
     start = classifier.scratch if job.strategy == "scratch" else classifier.pretrained
-    model, origin = start(bench.checkpoint, bench.labels, job.seed)
+    model, origin = start(bench.checkpoint, bench.labels, job.seed, bench.settings)
+    if bench.settings.long_documents == "windows":
+        model.config.window_tokens = bench.tokenizer.model_max_length
     require_vocabulary(bench.splits["train"].ids, model)
     data, dev = _parts(bench.splits, job.fold)
     pad = bench.tokenizer.pad_token_id

@@ -30,6 +30,7 @@ def phases(strategy: str, settings: Finetune, parts: int) -> list[Phase]:
         "scratch": [Phase(1, decay=1.0)],
         "last_layers": [Phase(1, 1 + settings.layers)],
         "head_then_all": [Phase(0.2, 1), Phase(0.8, body_rate=0.5)],
+        "lora": [Phase(1, 1)],  # with the adapters, which count as parts of the head
         "gradual": [
             *(Phase(0.5 / (parts - 1), top, decay=ULMFIT_DECAY) for top in range(1, parts)),
             Phase(0.5, decay=ULMFIT_DECAY),

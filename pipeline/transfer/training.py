@@ -17,8 +17,10 @@ from pipeline.program import progress
 from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
 from pipeline.training.precision import settle_precision
 from pipeline.transfer.classifier import temperature
-from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches
+from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches, in_windows
+from pipeline.transfer.lora import adapters, add_adapters
 from pipeline.transfer.strategies import Phase, depths, phases, rates
+from pipeline.transfer.targets import targets
 
 MICRO_BATCH = 16  # documents at once in a process; a global batch is cut alike on any number of processes
 READING_BATCH = 32
@@ -58,6 +60,8 @@ def train(
     All epochs are run and the last weights kept: the rate has come down to zero, and some 100 dev documents choose
     between epochs by chance more than by merit (arXiv 2006.04884 trains long and keeps the last, too).
     """
+    windows, documents = in_windows(data.ids, model)
+    data = Labelled(windows, targets(data.targets, settings)[documents])
     suit_attention(model, accelerator.device)
     precision = settle_precision(settings.precision, accelerator.device)
     lengths = [len(tokens) for tokens in data.ids]
@@ -95,6 +99,8 @@ def train(
         rows.append(row)
 
     depth = depths(model)
+    adapted = add_adapters(model, settings.lora_rank) if strategy == "lora" else None
+    depth |= dict.fromkeys(adapters(model), 0)
     for phase, start, end in stretches(phases(strategy, settings, 1 + max(depth.values())), len(batches)):
         factors = rates(phase, settings, depth)
         for name, parameter in model.named_parameters():
@@ -105,12 +111,14 @@ def train(
             [adamw(model.named_parameters(), settings.learning_rate, settings.weight_decay, factors)],
             steps(start, end),
             items=lambda batch: int(batch["targets"].any(-1).sum()),
-            summed_loss=_summed_loss,
+            summed_loss=partial(_summed_loss, r_drop=settings.r_drop),
             rate=partial(_rate, start=start, end=end, settings=settings),
             after_step=after_step,
             precision=precision,
         )
         accelerator.free_memory()
+    if adapted:
+        adapted.merge_and_unload()
     return rows
 
 
@@ -149,25 +157,40 @@ def micro_batches(
     return shares
 
 
-def _summed_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+def _summed_loss(model: torch.nn.Module, batch: Batch, r_drop: float) -> torch.Tensor:
+    """The mean cross-entropy of one pass or, for R-Drop, two with other dropouts, and ``r_drop`` × the KL between them.
+
+    A document's weight is the sum of its targets. The KL is the mean of both directions (arXiv 2106.14448, equation 2).
+    """
     torch.manual_seed(int(np.random.SeedSequence(batch["chance"].tolist()).generate_state(1)[0]))
-    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-    return F.cross_entropy(output.logits.float(), batch["targets"], reduction="sum")
+    passes = 2 if r_drop else 1
+    inputs = {name: batch[name].repeat(passes, 1) for name in ("input_ids", "attention_mask")}
+    said = model(**inputs).logits.float()
+    loss = F.cross_entropy(said, batch["targets"].repeat(passes, 1), reduction="sum") / passes
+    if r_drop:
+        one, other = said.log_softmax(-1).chunk(2)
+        apart = ((one.exp() - other.exp()) * (one - other)).sum(-1) / 2
+        loss = loss + r_drop * (apart * batch["targets"].sum(-1)).sum()
+    return loss
 
 
 def logits(accelerator: Accelerator, model: Any, ids: Ids, pad: int) -> torch.Tensor:
     """What ``model`` says of each document: (documents, classes), float32, on the CPU, in their order.
 
-    Processes read different documents and add their tables, so none counts twice.
+    Of a document in windows, the mean of what it says of each. Processes read different windows and add their tables,
+    so none counts twice.
     """
     model.eval()
-    table = torch.zeros(len(ids), model.config.num_labels, device=accelerator.device)
-    batches = by_length(ids, READING_BATCH)[accelerator.process_index :: accelerator.num_processes]
+    windows, documents = in_windows(ids, model)
+    table = torch.zeros(len(windows), model.config.num_labels, device=accelerator.device)
+    batches = by_length(windows, READING_BATCH)[accelerator.process_index :: accelerator.num_processes]
     with torch.inference_mode(), accelerator.autocast():
         for indices in progress(batches, desc="reading", unit=" batches"):
-            batch = collate([ids[i] for i in indices], pad).items()
+            batch = collate([windows[i] for i in indices], pad).items()
             table[indices] = model(**{k: v.to(accelerator.device) for k, v in batch}).logits.float()
-    return torch.as_tensor(accelerator.reduce(table, "sum")).cpu()
+    table = torch.as_tensor(accelerator.reduce(table, "sum")).cpu()
+    sums = torch.zeros(len(ids), table.shape[1]).index_add_(0, torch.tensor(documents), table)
+    return sums / torch.bincount(torch.tensor(documents)).unsqueeze(1)
 
 
 def evaluation(table: torch.Tensor, labels: list[int]) -> dict[str, float]:

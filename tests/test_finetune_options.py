@@ -1,0 +1,124 @@
+"""Options that combine with any strategy."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import upstream
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+from pipeline.config import Finetune
+from pipeline.errors import UsageError
+from pipeline.model.masked_lm import layers
+from pipeline.transfer import classifier, training
+from pipeline.transfer.targets import targets
+from pipeline.transfer.training import labelled
+
+LABELS = sorted(upstream.WORDS)
+BATCH = {
+    "input_ids": torch.tensor([[1, 5, 9, 2], [1, 7, 2, 0], [1, 8, 2, 0]]),
+    "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 0]]),
+    "targets": torch.tensor([[1.0, 0, 0], [0, 0.5, 0], [0, 0, 0]]),  # the last counts for nothing
+    "chance": torch.tensor([0, 0, 0]),
+}
+
+
+@pytest.mark.parametrize("family", ["modernbert", "bert", "distilbert"])
+def test_top_layers_drawn_anew_count_as_new_and_the_rest_is_the_checkpoints(tmp_path: Path, family: str) -> None:
+    upstream.save_checkpoint(tmp_path, family)
+    stored = load_file(tmp_path / "model.safetensors")
+    whole, before = classifier.pretrained(tmp_path, LABELS, 0)
+    model, proof = classifier.pretrained(tmp_path, LABELS, 0, Finetune(reinitialised_layers=1))
+    bottom, top = (set(map(id, layer.state_dict(keep_vars=True).values())) for layer in layers(model))
+    tensors = model.state_dict(keep_vars=True)
+    drawn = {name for name, tensor in tensors.items() if id(tensor) in top}
+    assert {*proof["new_tensors"]} == {*before["new_tensors"]} | drawn
+    assert proof["body_tensors_equal"] == proof["body_tensors"] - len(drawn)
+    assert proof["share_of_parameters_transferred"] < before["share_of_parameters_transferred"]
+    matrices = {name for name in drawn if tensors[name].ndim == 2}
+    assert not any(classifier.same_bits(tensors[name].detach(), stored[name]) for name in matrices)
+    assert all(classifier.same_bits(t.detach(), stored[n]) for n, t in tensors.items() if id(t) in bottom)
+    head = set(before["new_tensors"])
+    assert all(torch.equal(tensors[name], whole.state_dict()[name]) for name in head)
+    with pytest.raises(UsageError, match="the network has 2"):
+        classifier.pretrained(tmp_path, LABELS, 0, Finetune(reinitialised_layers=3))
+
+
+def test_modernbert_pools_as_asked_also_when_plain_transformers_loads_it(tmp_path: Path) -> None:
+    upstream.save_checkpoint(tmp_path, "modernbert")
+    said = {}
+    for pooling in ("cls", "mean"):
+        model, _ = classifier.pretrained(tmp_path, LABELS, 0, Finetune(pooling=pooling))
+        model.save_pretrained(tmp_path / pooling)
+        again = AutoModelForSequenceClassification.from_pretrained(tmp_path / pooling).eval()
+        assert again.config.classifier_pooling == pooling
+        said[pooling] = again(BATCH["input_ids"], attention_mask=BATCH["attention_mask"]).logits
+    assert not torch.allclose(said["cls"], said["mean"])
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "message"),
+    [
+        ("bert", {"pooling": "mean"}, "`bert` classifiers leave no choice of pooling"),
+        ("modernbert", {"r_drop": 1}, "this network has none"),
+        ("modernbert", {"r_drop": 1, "dropout": 0}, "this network has none"),
+    ],
+)
+def test_an_option_that_the_network_cannot_follow_is_refused(
+    tmp_path: Path, family: str, options: dict[str, Any], message: str
+) -> None:
+    upstream.save_checkpoint(tmp_path, family)
+    for start in (classifier.pretrained, classifier.scratch):
+        with pytest.raises(UsageError, match=message):
+            start(tmp_path, LABELS, 0, Finetune(**options))
+
+
+@pytest.mark.parametrize("family", ["modernbert", "bert", "distilbert"])
+def test_dropout_is_set_everywhere(tmp_path: Path, family: str) -> None:
+    upstream.save_checkpoint(tmp_path, family)
+    model, _ = classifier.pretrained(tmp_path, LABELS, 0, Finetune(dropout=0.3, r_drop=1))
+    assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.3}
+    attention = "attention_probs_dropout_prob" if family == "bert" else "attention_dropout"
+    assert getattr(model.config, attention) == 0.3
+
+
+def test_targets_are_smoothed_and_classes_balanced() -> None:
+    given = np.eye(4, dtype=np.float32)[[0, 0, 0, 1, 1, 2]]  # none of the last class
+    assert targets(given, Finetune()).tobytes() == given.tobytes()
+    smooth = targets(given, Finetune(label_smoothing=0.2))
+    assert smooth[0] == pytest.approx([0.85, 0.05, 0.05, 0.05])
+    balanced = targets(given, Finetune(class_weights="balanced"))
+    assert balanced.sum(0) == pytest.approx([2, 2, 2, 0])
+    assert balanced.sum() == pytest.approx(len(given)), "the rate needs no change"
+    both = targets(given, Finetune(label_smoothing=0.2, class_weights="balanced"))
+    assert both.sum(1) == pytest.approx(balanced.sum(1))
+    assert both[5] == pytest.approx(2 * smooth[5])
+
+
+def test_training_takes_its_loss_against_them(tmp_path: Path) -> None:
+    upstream.save_checkpoint(tmp_path, "distilbert")
+    data = labelled([[1, 5, 2], [1, 6, 2], [1, 7, 2]], [0, 0, 1], len(LABELS))
+    settings = Finetune(epochs=1, label_smoothing=0.3, class_weights="balanced", dropout=0)
+    model, _ = classifier.pretrained(tmp_path, LABELS, 0, settings)
+    said = training.logits(Accelerator(cpu=True), model, data.ids, 0)
+    expected = torch.nn.functional.cross_entropy(said, torch.from_numpy(targets(data.targets, settings)))
+    rows = training.train(Accelerator(cpu=True), model, 0, data, None, settings, "full", 0)
+    assert rows[0]["loss_nats"] == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_r_drop_adds_the_divergence_between_two_dropouts(tmp_path: Path) -> None:
+    upstream.save_checkpoint(tmp_path, "bert")
+    model, _ = classifier.pretrained(tmp_path, LABELS, 0, Finetune(dropout=0.4))
+    seen: list[torch.Tensor] = []
+    model.train().register_forward_hook(lambda _m, _i, output: seen.append(output.logits.detach()))
+    loss = training._summed_loss(model, BATCH, r_drop=3).detach()
+    one, other = (torch.distributions.Categorical(logits=each) for each in seen[0].chunk(2))
+    assert not torch.allclose(one.logits, other.logits)
+    nats = -((one.logits + other.logits) / 2 * BATCH["targets"]).sum()
+    divergence = torch.distributions.kl_divergence(one, other) + torch.distributions.kl_divergence(other, one)
+    weights = torch.tensor([1, 0.5, 0])
+    assert float(loss) == pytest.approx(float(nats + 3 * (divergence / 2 * weights).sum()), rel=1e-4)
