@@ -1,0 +1,67 @@
+"""A learning curve as its page shows it: the lines with their spread, and what they say in words."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.reporting import charts
+from pipeline.reporting.gather import NAMES as BASELINES
+from pipeline.reporting.page import percent, points
+
+NAMES = {
+    "network": "transferred network",
+    "answer": "network joined with a linear classifier",
+    **{name: BASELINES[name] for name in ("scratch", "tfidf_svm")},
+}
+
+
+def chart(curves: dict[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
+    """The layout of ``curves`` over the logarithm of the labels, each in a band of a standard deviation over seeds."""
+    first = min(point["labels"] for curve in curves.values() for point in curve)
+    sizes = sorted({point["labels"] for curve in curves.values() for point in curve})
+
+    def line(curve: list[dict[str, Any]], spreads: float) -> list[charts.Point]:
+        return [(math.log(at["labels"] / first), at["mean"] + spreads * at["sd"]) for at in curve]
+
+    bands = [
+        {"kind": f"band {name}", "points": line(curve, 1) + line(curve, -1)[::-1]} for name, curve in curves.items()
+    ]
+    lines = [
+        {"kind": name, "name": NAMES[name], "dotted": True, "points": line(curve, 0)} for name, curve in curves.items()
+    ]
+    layout = charts.line_chart([*bands, *lines])
+    right = math.log(sizes[-1] / first)
+    return layout and layout | {"x": [(charts.percent_of(math.log(n / first), 0, right), n) for n in sizes]}
+
+
+def story(result: dict[str, Any]) -> Iterator[str]:
+    """What the curves say, a sentence for each comparison and one for the labels that each kind needs."""
+    for each in result["contrasts"]:
+        start, slope, end = each["start"], each["slope"], each["end"]
+        yield (
+            f"Against {NAMES[each['theirs']]}, the {NAMES[each['ours']]} "
+            f"starts {_word(start, 'higher', 'level', 'lower')} "
+            f"(with {each['from']:,} labels {_interval(start)} points), "
+            f"rises {_word(slope, 'more steeply', 'as steeply', 'less steeply')} "
+            f"({_interval(slope)} points a doubling) and "
+            f"ends {_word(end, 'higher', 'level', 'lower')} (with {each['to']:,} labels {_interval(end)} points)."
+        )
+    until, curves = result["labels_until"], result["curves"]
+    needs = "; ".join(f"{NAMES[name]}: {needed(count, curves[name])}" for name, count in until["labels"].items())
+    height, every = percent(until["accuracy"]), curves["tfidf_svm"][-1]["labels"]
+    yield f"Labels until {height}, what {NAMES['tfidf_svm']} has with all {every:,}: {needs}."
+
+
+def needed(count: float | None, curve: list[dict[str, Any]]) -> str:
+    """A number of labels in words; at the first point of its ``curve``, fewer might have done."""
+    if count is None:
+        return "never"
+    return f"{count:,.0f}{' or fewer' if count == curve[0]['labels'] else ''}"
+
+
+def _word(figure: dict[str, float], above: str, level: str, below: str) -> str:
+    return above if figure["low"] > 0 else below if figure["high"] < 0 else level
+
+
+def _interval(figure: dict[str, float]) -> str:
+    return f"{points(figure['mean'])}, {points(figure['low'])} to {points(figure['high'])}"
