@@ -66,7 +66,7 @@ def work(run: Run, *, force: bool = False) -> None:
     write_json(folder / "curve.json", result)
     story = list(learning.story(result))
     shown = {"run": run, "chart": learning.chart(result["curves"]), "story": story}
-    words = {"names": learning.NAMES, "needed": learning.needed}
+    words = {"names": learning.names(result["curves"]), "needed": learning.needed}
     (folder / "index.html").write_text(render(result | shown | words, "curve.html.jinja"), "utf-8")
     for sentence in story:
         log.info("curve: %s", sentence)
@@ -93,7 +93,7 @@ def measure(bench: Bench, sizes: list[int], seeds: int) -> Points:
                 else:
                     table = said_by_network(part, kind, seed)
                 write_point(path, table, time.perf_counter() - clock)
-                log.info("curve: %d labels, seed %d: %s", size, seed, learning.NAMES[kind])
+                log.info("curve: %d labels, seed %d: %s", size, seed, learning.names(found)[kind])
             points.setdefault(size, []).append(json.loads(path.read_text("utf-8")))
             if kind == "network":
                 network = np.array(points[size][-1]["probabilities"])

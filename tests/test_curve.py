@@ -97,6 +97,7 @@ def test_without_dev_a_fifth_of_train_is_held_out_the_same_for_all(
     result = json.loads((run.folder / "curve/curve.json").read_text("utf-8"))
     assert (result["sizes"], result["documents"]) == ([6, 48], 12)
     assert set(result["curves"]) == {"answer", "scratch", "tfidf_svm"}
+    assert "the linear classifier on the frozen body" in next(learning.story(result))
 
 
 def test_a_run_that_transfers_nothing_or_has_too_few_documents_has_no_curve(
@@ -129,7 +130,7 @@ def test_contrasts_tell_start_slope_and_end_by_the_documents() -> None:
             {
                 "contrasts": [{"ours": "network", "theirs": "scratch", **told}],
                 "labels_until": {"accuracy": 0.9, "labels": {}},
-                "curves": {"tfidf_svm": [{"labels": 80}]},
+                "curves": {"network": [], "scratch": [], "tfidf_svm": [{"labels": 80}]},
             }
         )
     )

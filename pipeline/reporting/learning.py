@@ -1,18 +1,18 @@
 """A learning curve as its page shows it: the lines with their spread, and what they say in words."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pipeline.reporting import charts
 from pipeline.reporting.gather import NAMES as BASELINES
 from pipeline.reporting.page import percent, points
 
-NAMES = {
-    "network": "transferred network",
-    "answer": "network joined with a linear classifier",
-    **{name: BASELINES[name] for name in ("scratch", "tfidf_svm")},
-}
+
+def names(kinds: Collection[str]) -> dict[str, str]:
+    """What to call each of the ``kinds`` of classifiers."""
+    linear = "network joined with a linear classifier" if "network" in kinds else "linear classifier on the frozen body"
+    return {kind: {"network": "transferred network", "answer": linear, **BASELINES}[kind] for kind in kinds}
 
 
 def chart(curves: dict[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
@@ -26,9 +26,7 @@ def chart(curves: dict[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
     bands = [
         {"kind": f"band {name}", "points": line(curve, 1) + line(curve, -1)[::-1]} for name, curve in curves.items()
     ]
-    lines = [
-        {"kind": name, "name": NAMES[name], "dotted": True, "points": line(curve, 0)} for name, curve in curves.items()
-    ]
+    lines = [{"kind": name, "dotted": True, "points": line(curve, 0)} for name, curve in curves.items()]
     layout = charts.line_chart([*bands, *lines])
     right = math.log(sizes[-1] / first)
     return layout and layout | {"x": [(charts.percent_of(math.log(n / first), 0, right), n) for n in sizes]}
@@ -36,20 +34,21 @@ def chart(curves: dict[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
 
 def story(result: dict[str, Any]) -> Iterator[str]:
     """What the curves say, a sentence for each comparison and one for the labels that each kind needs."""
+    until, curves = result["labels_until"], result["curves"]
+    name = names(curves)
     for each in result["contrasts"]:
         start, slope, end = each["start"], each["slope"], each["end"]
         yield (
-            f"Against {NAMES[each['theirs']]}, the {NAMES[each['ours']]} "
+            f"Against the {name[each['theirs']]}, the {name[each['ours']]} "
             f"starts {_word(start, 'higher', 'level', 'lower')} "
             f"(with {each['from']:,} labels {_interval(start)} points), "
             f"rises {_word(slope, 'more steeply', 'as steeply', 'less steeply')} "
             f"({_interval(slope)} points a doubling) and "
             f"ends {_word(end, 'higher', 'level', 'lower')} (with {each['to']:,} labels {_interval(end)} points)."
         )
-    until, curves = result["labels_until"], result["curves"]
-    needs = "; ".join(f"{NAMES[name]}: {needed(count, curves[name])}" for name, count in until["labels"].items())
+    needs = "; ".join(f"{name[kind]}: {needed(count, curves[kind])}" for kind, count in until["labels"].items())
     height, every = percent(until["accuracy"]), curves["tfidf_svm"][-1]["labels"]
-    yield f"Labels until {height}, what {NAMES['tfidf_svm']} has with all {every:,}: {needs}."
+    yield f"Labels until {height}, what the {name['tfidf_svm']} has with all {every:,}: {needs}."
 
 
 def needed(count: float | None, curve: list[dict[str, Any]]) -> str:
