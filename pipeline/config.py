@@ -186,6 +186,11 @@ class Curve(Settings):
     seeds: int = Field(5, ge=1, description="draws of the labelled documents, with a network each")
 
 
+class Tune(Settings):
+    trials: int = Field(20, ge=1, description="settings to try in all, those of the run among them")
+    minutes: float | None = Field(None, gt=0, description="after which a command begins no further trial")
+
+
 class Config(Settings):
     run: str = Field(pattern=r"^[\w.-]+$", description="folder under runs/")
     language: str = Field(description="Wikipedia code")
@@ -200,6 +205,7 @@ class Config(Settings):
     finetune: Finetune = Finetune()
     score: Score = Score()
     curve: Curve = Curve()
+    tune: Tune = Tune()
 
 
 class _TextLoader(yaml.SafeLoader):
