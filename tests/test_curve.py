@@ -16,7 +16,7 @@ from pipeline.errors import UsageError
 from pipeline.metrics.bootstrap import draws
 from pipeline.metrics.learning_curve import contrasts, labels_until
 from pipeline.reporting import learning
-from pipeline.transfer import networks
+from pipeline.transfer import joining, networks
 from pipeline.transfer.subsets import nested_order
 
 SET = ["finetune.epochs=1", "curve.sizes=[6]", "curve.seeds=2", "score.resamples=100"]
@@ -48,6 +48,7 @@ def test_it_measures_every_point_on_dev_and_goes_on_from_those_that_are_there(
     monkeypatch.chdir(tmp_path)
     run = _run(tmp_path, "finetune.strategy=hybrid")
     trained: list[tuple[str, int, int]] = []
+    settled_on: list[int] = []
 
     def counting(job: networks.Job, bench: Any) -> Any:
         if len(trained) == 5:
@@ -55,7 +56,12 @@ def test_it_measures_every_point_on_dev_and_goes_on_from_those_that_are_there(
         trained.append((job.strategy, len(bench.splits["train"].ids), job.seed))
         return networks.learn(job, bench)
 
+    def settling(strategy: str, networks: Any, linear: Any, truth: list[int]) -> dict[str, Any]:
+        settled_on.append(len(truth))
+        return joining.settle(strategy, networks, linear, truth)
+
     monkeypatch.setattr("pipeline.transfer.subsets.learn", counting)
+    monkeypatch.setattr("pipeline.transfer.subsets.settle", settling)
     with pytest.raises(KeyboardInterrupt):
         curve.work(run)
     first = {path: path.read_bytes() for path in (run.folder / "curve/points").iterdir()}
@@ -64,6 +70,7 @@ def test_it_measures_every_point_on_dev_and_goes_on_from_those_that_are_there(
     trained.remove(("", 0, 0))
     assert Counter(trained) == Counter((s, n, seed) for s in ("full", "scratch") for n in (6, 60) for seed in (0, 1))
     assert {path: path.read_bytes() for path in first} == first
+    assert set(settled_on) == {16, 17}, "of 21 documents, those of the fifth that is measured left out"
 
     result = json.loads((run.folder / "curve/curve.json").read_text("utf-8"))
     assert (result["measured_on"], result["documents"]) == ("dev", 21)
