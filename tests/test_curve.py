@@ -142,6 +142,7 @@ def test_contrasts_tell_start_slope_and_end_by_the_documents() -> None:
         )
     )
     assert "starts lower (with 10 labels −20.0, −22" in said
+    assert "Against the same network, random start, the transferred network" in said
     assert "rises more steeply (+15.0" in said
     assert "ends higher (with 40 labels +10.0" in said
     same = contrasts(ours, ours, draws(1000, 500))

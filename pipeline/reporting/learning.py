@@ -12,7 +12,7 @@ from pipeline.reporting.page import percent, points
 def names(kinds: Collection[str]) -> dict[str, str]:
     """What to call each of the ``kinds`` of classifiers."""
     linear = "network joined with a linear classifier" if "network" in kinds else "linear classifier on the frozen body"
-    return {kind: {"network": "transferred network", "answer": linear, **BASELINES}[kind] for kind in kinds}
+    return {kind: (BASELINES | {"network": "transferred network", "answer": linear})[kind] for kind in kinds}
 
 
 def chart(curves: dict[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
