@@ -15,7 +15,7 @@ PY     := $(VENV)/bin/python
 STAGES := fetch extract filter tokenizer encode pretrain finetune score report
 CODE   := pipeline tests corpora benchmarks
 
-.PHONY: help setup demo test test-slow lint bench-text clean $(STAGES)
+.PHONY: help setup demo curve tune test test-slow lint bench-text clean $(STAGES)
 
 help: ## list what there is to make
 	@echo "make STAGE RUN=configs/or.yaml   or   make STAGE WIKI=or     brings a stage up to date, with all that it needs:"
@@ -37,6 +37,14 @@ $(STAGES): | $(VENV)/installed
 demo: | $(VENV)/installed ## run the whole line on the demo corpus, in minutes
 	@$(PY) -m pipeline report configs/demo.yaml $(SET)
 	$(PY) -m pipeline.demo configs/demo.yaml $(SET)
+
+curve: | $(VENV)/installed ## measure accuracy against the number of labels
+	@$(PY) -m pipeline pretrain $(RUN) $(SET)
+	$(PY) -m pipeline.curve $(RUN) $(SET)
+
+tune: | $(VENV)/installed ## search for better settings of fine-tuning
+	@$(PY) -m pipeline pretrain $(RUN) $(SET)
+	$(PY) -m pipeline.tune $(RUN) $(SET)
 
 test: | $(VENV)/installed ## run the tests (under 10 minutes on 2 cores)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2

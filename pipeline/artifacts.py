@@ -25,6 +25,7 @@ from pipeline.text.labelled import local_path
 from pipeline.text.wikipedias import SIB200, is_published
 
 MANIFEST = "manifest.json"
+BEGUN = "begun.json"  # the same, of what is not finished
 
 
 @dataclass(frozen=True)
@@ -170,24 +171,26 @@ def require_upstream(stage: Stage, run: Run) -> None:
 def open_part(stage: Stage, run: Run, made_from: dict[str, Any]) -> Path:
     """The folder to fill. What an interrupted attempt left stays where the stage can go on from it."""
     part = run.folder / f"{stage.name}.part"
-    begun = part / "begun.json"
-    if part.exists():
-        old = json.loads(begun.read_text("utf-8")) if begun.exists() else None
-        changed = difference(old, made_from) if old else "unknown"
-        if stage.resumes and old and changed:
-            raise UsageError(
-                f"{part} was begun under other settings ({changed}): set that back to go on, or delete {part}"
-            )
-        if changed or not stage.resumes:
-            shutil.rmtree(part)
-    part.mkdir(parents=True, exist_ok=True)
-    write_json(begun, made_from)
+    if not stage.resumes or not (part / BEGUN).exists():
+        shutil.rmtree(part, ignore_errors=True)
+    begin(part, made_from)
     return part
+
+
+def begin(folder: Path, made_from: dict[str, Any]) -> None:
+    """Begin to work in ``folder``, or go on there. UsageError: it was begun with other settings or inputs."""
+    begun = folder / BEGUN
+    if begun.exists() and (changed := difference(json.loads(begun.read_text("utf-8")), made_from)):
+        raise UsageError(
+            f"{folder} was begun under other settings ({changed}): set that back to go on, or delete {folder}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(begun, made_from)
 
 
 def finish_part(part: Path, about: dict[str, Any]) -> None:
     """Write the manifest, with the digest of every file, and put ``part`` in the place of an older result."""
-    (part / "begun.json").unlink()
+    (part / BEGUN).unlink()
     files = sorted(p for p in part.rglob("*") if p.is_file())
     outputs = {str(p.relative_to(part)): {"sha256": sha256(p), "bytes": p.stat().st_size} for p in files}
     write_json(part / MANIFEST, {**about, "outputs": outputs, "versions": versions(), "git_commit": git_commit()})

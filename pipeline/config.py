@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -198,6 +198,18 @@ class Score(Settings):
     resamples: int = Field(2000, ge=100, description="bootstrap resamples of the test documents")
 
 
+class Curve(Settings):
+    sizes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (10, 25, 50, 100, 250), description="numbers of labels to learn from; all of them come on top"
+    )
+    seeds: int = Field(5, ge=1, description="draws of the labelled documents, with a network each")
+
+
+class Tune(Settings):
+    trials: int = Field(20, ge=1, description="settings to try in all, those of the run among them")
+    minutes: float | None = Field(None, gt=0, description="after which a command begins no further trial")
+
+
 class Config(Settings):
     run: str = Field(pattern=r"^[\w.-]+$", description="folder under runs/")
     language: str = Field(description="Wikipedia code")
@@ -211,6 +223,8 @@ class Config(Settings):
     pretrain: Pretrain = Pretrain()
     finetune: Finetune = Finetune()
     score: Score = Score()
+    curve: Curve = Curve()
+    tune: Tune = Tune()
 
 
 class _TextLoader(yaml.SafeLoader):

@@ -3,15 +3,13 @@
 Reads the results of a finished run and writes ``runs/<run>/demo.txt``. Where nothing changed since, it only says so.
 """
 
-import argparse
 import hashlib
 import unicodedata
 from collections.abc import Iterator
 
-from pipeline import config
 from pipeline.artifacts import MANIFEST, Run, require_upstream
-from pipeline.program import add_run_arguments, guarded, log
-from pipeline.recipe import BESIDE, LINE
+from pipeline.program import beside_main, log
+from pipeline.recipe import LINE
 
 UNSEEN = (  # written for this page: on the topics of the demo corpus, in none of its files
     "ଜୁଲାଇରେ ବର୍ଷା ଡେରି ହେବାରୁ ଚାଷୀମାନେ ଧାନ ରୁଆ ବନ୍ଦ ରଖି ବିଲରେ ବିରି ଓ ମୁଗ ବୁଣିଲେ।",
@@ -21,18 +19,6 @@ UNSEEN = (  # written for this page: on the topics of the demo corpus, in none o
 EXAMPLE_TOKENS = 48
 COLUMNS = 100
 INDENT = 14
-
-
-def main() -> None:
-    summary = BESIDE["demo"]
-    parser = argparse.ArgumentParser("python -m pipeline.demo", description=f"{summary[0].upper()}{summary[1:]}.")
-    add_run_arguments(parser)
-    arguments = parser.parse_args()
-
-    def body() -> None:
-        show(Run(config.load(arguments.config, arguments.setting), arguments.config), force=arguments.force)
-
-    guarded(body, debug=arguments.debug)
 
 
 def show(run: Run, *, force: bool = False) -> None:
@@ -112,4 +98,4 @@ def columns(text: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    beside_main("demo", show)

@@ -8,97 +8,38 @@ network holds the temperature of its probabilities, fitted on dev. Without a dev
 cross-validation.
 """
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from pipeline.artifacts import Run, sha256
-from pipeline.errors import UsageError
 from pipeline.program import log, stage_main
-from pipeline.text.documents import Document, read_jsonl, write_jsonl
-from pipeline.training.processes import processes
-from pipeline.transfer import classifier, shipped
-from pipeline.transfer.documents import encode, longest_input, only_unknown, require_same_tokenizer
+from pipeline.text.documents import write_jsonl
+from pipeline.transfer import shipped
+from pipeline.transfer.bench import open_bench
 from pipeline.transfer.joining import JOINING, join
-from pipeline.transfer.networks import FOLDS, Bench, best, dev_accuracy, metrics, origin, train_all
-from pipeline.transfer.training import Labelled, labelled
+from pipeline.transfer.networks import best, dev_accuracy, metrics, origin, train_all
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
-    settings, checkpoint = run.config.finetune, run.input("pretrain")
-    classifier.require_safetensors(checkpoint)
-    require_same_tokenizer(checkpoint, run.input("tokenizer"))
-    documents, labels = read_labelled(run)
-    accelerator = processes()
-    accelerator.wait_for_everyone()  # rank 0 prepares the folder
-    classifier.quiet_transformers()
-    tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
-    length = longest_input(classifier.scratch(checkpoint, labels, 0, settings)[0], settings.max_length_tokens)
-    tokenizer.model_max_length = length
-    tokenizer.init_kwargs["long_documents"] = settings.long_documents  # saved with it, for all who read texts by it
-    splits, cut, unknown = {}, {}, {}
-    for split, rows in documents.items():
-        ids, cut[split] = encode(tokenizer, [row["text"] for row in rows], length)
-        splits[split] = labelled(ids, [labels.index(row["label"]) for row in rows], len(labels))
-        unknown[split] = only_unknown(tokenizer, ids)
-        if unknown[split]:
-            log.warning("finetune: %d documents of %s hold no piece that the tokenizer knows", unknown[split], split)
-    log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cut)
-
-    texts = {split: [row["text"] for row in rows] for split, rows in documents.items()}
-    bench = Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, out)
+    bench, counts = open_bench(run, out)
     stories = train_all(bench)
     choice: dict[str, Any] = (
-        join(bench, stories) if settings.strategy in JOINING else {"answer": "network", "share": 1.0}
+        join(bench, stories) if bench.settings.strategy in JOINING else {"answer": "network", "share": 1.0}
     )
-    if not accelerator.is_main_process:
+    if not bench.accelerator.is_main_process:
         return {}
     write_jsonl(out / "metrics.jsonl", metrics(stories))
     seed = best(stories).folder if any(job.strategy != "scratch" for job in stories) else ""
     shipped.ship(choice["answer"], choice["share"], out / seed, out / "linear" / "seed-0", out / "model")
     log.info("finetune: the model to ship: %s %s", choice["answer"], seed)
     return {
-        "documents": {split: len(rows) for split, rows in documents.items()},
-        "cut": cut,
-        "only_unknown": unknown,
-        "length_tokens": length,
-        "labels": {s: dict(sorted(Counter(row["label"] for row in rows).items())) for s, rows in documents.items()},
-        "transfer": {"checkpoint_sha256": sha256(checkpoint / "model.safetensors"), **origin(stories)},
+        **counts,
+        "transfer": {"checkpoint_sha256": sha256(bench.checkpoint / "model.safetensors"), **origin(stories)},
         "control": next(story["origin"] for job, story in stories.items() if job.strategy == "scratch"),
         "dev_accuracy": dev_accuracy(stories),
         "choice": choice,
         "shipped": seed,
     }
-
-
-def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
-    """The documents of train, and of dev where there is one; and the classes, sorted. The test split stays closed."""
-    folder = run.input("fetch/labelled")
-    documents = {
-        s: list(read_jsonl(folder / f"{s}.jsonl")) for s in ("train", "dev") if (folder / f"{s}.jsonl").exists()
-    }
-    if not documents.get("train"):
-        raise UsageError(
-            f"{folder} holds no training documents: name them with `labelled.train=`, a file or a data set"
-        )
-    labels = sorted({row["label"] for row in documents["train"]})
-    if len(labels) < 2:
-        raise UsageError(f"all training documents are of one class, `{labels[0]}`: a classifier needs two or more")
-    unseen = sorted({row["label"] for row in documents.get("dev", [])} - set(labels))
-    if unseen:
-        raise UsageError(f"the class `{unseen[0]}` is in dev and has no training document: add some, or take it out")
-    if "dev" not in documents and len(documents["train"]) < FOLDS:
-        raise UsageError(f"{len(documents['train'])} training documents are too few: {FOLDS} or more are needed")
-    single = [label for label in labels if [row["label"] for row in documents["train"]].count(label) == 1]
-    if "dev" not in documents and single:
-        log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
-    return documents, labels
-
-
-def _sizes(splits: dict[str, Labelled]) -> str:
-    return ", ".join(f"{len(data.ids):,} {split} documents" for split, data in splits.items())
 
 
 if __name__ == "__main__":

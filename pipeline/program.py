@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar
 from pipeline import artifacts, config
 from pipeline.artifacts import Run
 from pipeline.errors import UsageError
-from pipeline.recipe import LINE
+from pipeline.recipe import BESIDE, LINE
 
 log = logging.getLogger("akshara")
 T = TypeVar("T")
@@ -84,6 +84,24 @@ def stage_main(name: str, work: Callable[[Run, Path], dict[str, Any]]) -> NoRetu
         }
         artifacts.finish_part(part, about)
         log.info("%s: done in %.1f s → %s", name, about["seconds"], run.folder / name)
+
+    guarded(body, debug=arguments.debug)
+
+
+def beside_main(name: str, work: Callable[..., None], settings: tuple[str, ...] = ()) -> NoReturn:
+    """Run a program beside the line from the command line. ``work(run, force=...)`` is all of it."""
+    summary = BESIDE[name]
+    parser = argparse.ArgumentParser(
+        f"python -m pipeline.{name}",
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=_settings_help(settings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_run_arguments(parser)
+    arguments = parser.parse_args()
+
+    def body() -> None:
+        work(Run(config.load(arguments.config, arguments.setting), arguments.config), force=arguments.force)
 
     guarded(body, debug=arguments.debug)
 

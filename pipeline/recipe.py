@@ -72,6 +72,8 @@ LINE = {
 BESIDE = {
     "predict": "classify new documents with a finished model",
     "demo": "show what the demo run has made",
+    "curve": "measure accuracy against the number of labels",
+    "tune": "search for better settings of fine-tuning",
 }
 
 

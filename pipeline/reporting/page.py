@@ -10,7 +10,7 @@ import pipeline
 HERE = Path(__file__).parent
 
 
-def render(found: dict[str, Any]) -> str:
+def render(found: dict[str, Any], template: str = "page.html.jinja") -> str:
     """The whole page as HTML. Names that ``found`` lacks, at any depth, count as absent; all text is escaped."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -29,7 +29,7 @@ def render(found: dict[str, Any]) -> str:
         "bytes": in_bytes,
         "words": lambda name: str(name).replace("_", " "),
     }
-    return environment.get_template("page.html.jinja").render(**found, akshara=pipeline.__version__)
+    return environment.get_template(template).render(**found, akshara=pipeline.__version__)
 
 
 def number(value: Any) -> str:

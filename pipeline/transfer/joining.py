@@ -9,8 +9,9 @@ from transformers import AutoModelForMaskedLM
 
 from pipeline.program import log
 from pipeline.transfer import linear, shipped
+from pipeline.transfer.bench import Bench
 from pipeline.transfer.embeddings import embeddings
-from pipeline.transfer.networks import Bench, Job, held_out, unseen_probabilities
+from pipeline.transfer.networks import Job, held_out, unseen_probabilities
 from pipeline.transfer.shipped import Frozen
 
 Table = npt.NDArray[np.floating[Any]]
@@ -21,12 +22,7 @@ SHARES = tuple(round(share / 10, 1) for share in range(1, 10))  # of the network
 
 def join(bench: Bench, stories: dict[Job, Any]) -> dict[str, Any]:
     """Write ``linear/seed-0`` and tell what answers best: it, the network or both. For every process."""
-    body = AutoModelForMaskedLM.from_pretrained(bench.checkpoint, use_safetensors=True).base_model
-    layers = [0, body.config.num_hidden_layers]
-    pad = bench.tokenizer.pad_token_id
-    vectors = {
-        split: embeddings(bench.accelerator, body, data.ids, pad, layers) for split, data in bench.splits.items()
-    }
+    body, layers, vectors = frozen_body(bench)
     if not bench.accelerator.is_main_process:
         return {}
     texts, classes = bench.texts["train"], bench.splits["train"].classes()
@@ -52,6 +48,15 @@ def join(bench: Bench, stories: dict[Job, Any]) -> dict[str, Any]:
     told = ", ".join(f"{name} {each['accuracy']:.3f}" for name, each in choice["evidence"].items())
     log.info("finetune: right on documents that none has learned from: %s; %s answers", told, choice["answer"])
     return {**choice, "linear": chosen._asdict()}
+
+
+def frozen_body(bench: Bench) -> tuple[Any, list[int], dict[str, Table]]:
+    """The pretrained body, the layers that a linear classifier reads, and what they say of each split's documents."""
+    body = AutoModelForMaskedLM.from_pretrained(bench.checkpoint, use_safetensors=True).base_model
+    layers = [0, body.config.num_hidden_layers]
+    pad = bench.tokenizer.pad_token_id
+    read = {split: embeddings(bench.accelerator, body, data.ids, pad, layers) for split, data in bench.splits.items()}
+    return body, layers, read
 
 
 def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[list[int], Table]:

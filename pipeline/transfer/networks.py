@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from accelerate import Accelerator
 
 from pipeline.artifacts import write_json
 from pipeline.config import Finetune
@@ -16,10 +15,10 @@ from pipeline.metrics.calibration import softmax, temperature
 from pipeline.program import log
 from pipeline.text.documents import Document
 from pipeline.transfer import classifier
+from pipeline.transfer.bench import FOLDS, Bench
 from pipeline.transfer.documents import folds, require_vocabulary
 from pipeline.transfer.training import Labelled, logits, train
 
-FOLDS = 5  # of a cross-validation on train, where there is no dev split
 STORY = "training.json"  # in each folder: what it was trained from, and how it went
 
 
@@ -30,19 +29,6 @@ class Job(NamedTuple):
     seed: int
     folder: str
     fold: int | None = None
-
-
-class Bench(NamedTuple):
-    """What every job of the run works with."""
-
-    accelerator: Accelerator
-    settings: Finetune
-    checkpoint: Path
-    tokenizer: Any
-    labels: list[str]
-    splits: dict[str, Labelled]
-    texts: dict[str, list[str]]
-    out: Path
 
 
 def train_all(bench: Bench) -> dict[Job, Any]:
@@ -57,7 +43,7 @@ def train_all(bench: Bench) -> dict[Job, Any]:
 
 def jobs(settings: Finetune, has_dev: bool) -> list[Job]:
     """Everything to train, in order: the folds where there is no dev split, the strategy's seeds, the control."""
-    strategy = settings.network if settings.strategy in ("auto", "hybrid") else settings.strategy
+    strategy = network_strategy(settings)
     own = [Job(strategy, seed, f"seed-{seed}") for seed in range(settings.seeds)]
     crossed = [] if has_dev else [Job(strategy, 0, f"folds/fold-{fold}", fold) for fold in range(FOLDS)]
     control = [Job("scratch", seed, f"scratch/seed-{seed}") for seed in range(settings.seeds)]
@@ -66,8 +52,28 @@ def jobs(settings: Finetune, has_dev: bool) -> list[Job]:
     return [*crossed, *own, *control]  # the folds first: where there is no dev split, they give the seeds' temperature
 
 
+def network_strategy(settings: Finetune) -> str:
+    """How the network learns; ``features`` where none does."""
+    return settings.network if settings.strategy in ("auto", "hybrid") else settings.strategy
+
+
 def train_one(job: Job, bench: Bench) -> None:
     """Train the network of ``job`` and write its folder, which appears when it is whole."""
+    model, story = learn(job, bench)
+    if bench.accelerator.is_main_process:
+        part = bench.out / f"{job.folder}.part"
+        part.mkdir(parents=True, exist_ok=True)
+        if job.fold is None:
+            model.save_pretrained(part)
+            bench.tokenizer.save_pretrained(part)
+        write_json(part / STORY, story)
+        part.rename(bench.out / job.folder)
+
+
+def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
+    """The network of ``job``, trained, and its story: ``origin``, ``temperature``, ``epochs`` and, where there are
+    documents that it did not learn from, ``unseen_logits``: what it says of them.
+    """
     start = classifier.scratch if job.strategy == "scratch" else classifier.pretrained
     model, origin = start(bench.checkpoint, bench.labels, job.seed, bench.settings)
     if bench.settings.long_documents == "windows":
@@ -82,17 +88,10 @@ def train_one(job: Job, bench: Bench) -> None:
     )
     log.info("finetune: %s, %s: %s; %.1f s", job.strategy, Path(job.folder).name, figures, seconds)
     unseen = logits(bench.accelerator, model, dev.ids, pad).numpy() if dev else None
-    if bench.accelerator.is_main_process:
-        heat = temperature(unseen, dev.classes()) if dev and unseen is not None else _folds_temperature(bench.out)
-        model.config.calibration_temperature = heat
-        part = bench.out / f"{job.folder}.part"
-        part.mkdir(parents=True, exist_ok=True)
-        if job.fold is None:
-            model.save_pretrained(part)
-            bench.tokenizer.save_pretrained(part)
-        told = {} if unseen is None else {"unseen_logits": unseen.tolist()}
-        write_json(part / STORY, {"origin": origin, "temperature": heat, "epochs": epochs, **told})
-        part.rename(bench.out / job.folder)
+    heat = temperature(unseen, dev.classes()) if dev and unseen is not None else _folds_temperature(bench.out)
+    model.config.calibration_temperature = heat
+    told = {} if unseen is None else {"unseen_logits": unseen.tolist()}
+    return model, {"origin": origin, "temperature": heat, "epochs": epochs, **told}
 
 
 def held_out(splits: dict[str, Labelled]) -> list[list[int]]:
@@ -102,13 +101,14 @@ def held_out(splits: dict[str, Labelled]) -> list[list[int]]:
 
 def unseen_probabilities(stories: dict[Job, Any]) -> list[npt.NDArray[np.float64]]:
     """What each seed says of the dev documents; without a dev split, what the folds say of those that they left out."""
-    crossed = [_probabilities(story) for job, story in stories.items() if job.fold is not None]
+    crossed = [probabilities(story) for job, story in stories.items() if job.fold is not None]
     if crossed:
         return [np.concatenate(crossed)]
-    return [_probabilities(story) for job, story in stories.items() if job.strategy != "scratch"]
+    return [probabilities(story) for job, story in stories.items() if job.strategy != "scratch"]
 
 
-def _probabilities(story: dict[str, Any]) -> npt.NDArray[np.float64]:
+def probabilities(story: dict[str, Any]) -> npt.NDArray[np.float64]:
+    """What a network says of the documents that it did not learn from: (documents, classes)."""
     return softmax(np.asarray(story["unseen_logits"]) / story["temperature"])
 
 

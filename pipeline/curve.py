@@ -1,0 +1,145 @@
+"""Measure accuracy against the number of labels: of the transferred classifier, of its control and of the baseline.
+
+Reads what the finetune stage reads, never the test documents. Each classifier learns from stratified parts of train,
+the smaller within the larger, and is measured on dev (without a dev split: on a fixed fifth of train). Writes
+``runs/<run>/curve/``: ``points/``, a file a classifier, which the same command goes on from; ``curve.json``, all
+figures; and ``index.html``, the picture.
+"""
+
+import json
+import shutil
+import time
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts import Run, begin, ingredients, require_upstream, write_json
+from pipeline.errors import UsageError
+from pipeline.metrics import bootstrap
+from pipeline.metrics.learning_curve import contrasts, labels_until
+from pipeline.program import beside_main, log
+from pipeline.recipe import LINE
+from pipeline.reporting import learning
+from pipeline.reporting.page import render
+from pipeline.transfer.bench import Bench, open_bench
+from pipeline.transfer.joining import frozen_body
+from pipeline.transfer.subsets import (
+    Table,
+    can_be_cross_validated,
+    kinds,
+    nested_order,
+    said_by_answer,
+    said_by_network,
+    said_by_tfidf,
+    subset,
+    with_dev,
+)
+
+Points = dict[str, dict[int, list[Any]]]  # kind, number of labels → what is in the file of each seed
+OURS = ("network", "answer")  # the kinds that transfer
+
+
+def work(run: Run, *, force: bool = False) -> None:
+    require_upstream(LINE["finetune"], run)
+    if run.config.finetune.strategy == "scratch":
+        raise UsageError("finetune.strategy=scratch transfers nothing: name another to draw a curve of")
+    folder = run.folder / "curve"
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    begin(folder, ingredients(LINE["finetune"], run))
+    opened, _ = open_bench(run, folder)
+    bench = with_dev(opened)
+    labels = len(bench.splits["train"].ids)
+    sizes = sorted({size for size in run.config.curve.sizes if size < labels} | {labels})
+    if len(sizes) < 2:
+        raise UsageError(f"there are {labels} documents to learn from: name a smaller number in curve.sizes")
+    measured = measure(bench, sizes, run.config.curve.seeds)
+    result = {
+        "measured_on": "dev" if "dev" in opened.splits else "train, a fifth held out",
+        "seeds": run.config.curve.seeds,
+        "sizes": sizes,
+        **compare(measured, bench.splits["dev"].classes(), run.config.score.resamples),
+    }
+    write_json(folder / "curve.json", result)
+    story = list(learning.story(result))
+    shown = {"run": run, "chart": learning.chart(result["curves"]), "story": story}
+    words = {"names": learning.names(result["curves"]), "needed": learning.needed}
+    (folder / "index.html").write_text(render(result | shown | words, "curve.html.jinja"), "utf-8")
+    for sentence in story:
+        log.info("curve: %s", sentence)
+    log.info("curve: open %s", folder / "index.html")
+
+
+def measure(bench: Bench, sizes: list[int], seeds: int) -> Points:
+    """Every point of every curve; those that an earlier attempt has measured are read."""
+    found: Points = {kind: {} for kind in kinds(bench.settings)}
+    vectors = cache(lambda: frozen_body(bench)[2])
+    for seed, size in product(range(seeds), sizes):
+        chosen = sorted(nested_order(bench.splits["train"].classes(), seed)[:size])
+        part, network = subset(bench, chosen), None
+        for kind, points in found.items():
+            if kind == "answer" and not can_be_cross_validated(part):
+                continue
+            path = bench.out / "points" / f"{kind}-{size}-{seed}.json"
+            if not path.exists():
+                clock = time.perf_counter()
+                if kind == "answer":
+                    table = said_by_answer(part, vectors() | {"train": vectors()["train"][chosen]}, network)
+                elif kind == "tfidf_svm":
+                    table = said_by_tfidf(part)
+                else:
+                    table = said_by_network(part, kind, seed)
+                write_point(path, table, time.perf_counter() - clock)
+                log.info("curve: %d labels, seed %d: %s", size, seed, learning.names(found)[kind])
+            points.setdefault(size, []).append(json.loads(path.read_text("utf-8")))
+            if kind == "network":
+                network = np.array(points[size][-1]["probabilities"])
+    return found
+
+
+def write_point(path: Path, table: Table, seconds: float) -> None:
+    """Keep what a classifier says of each dev document; the file is there only when it is whole."""
+    part = path.with_suffix(".part")
+    part.parent.mkdir(exist_ok=True)
+    said = {"predicted": table.argmax(-1).tolist(), "probabilities": table.round(6).tolist()}
+    write_json(part, {"seconds": round(seconds, 2), **said})
+    part.rename(path)
+
+
+def compare(measured: Points, truth: list[int], resamples: int) -> dict[str, Any]:
+    """Mean and spread of every point, how the curves differ, and the labels until the baseline's height."""
+    hits = {
+        kind: {size: np.array([point["predicted"] for point in seeds]) == truth for size, seeds in points.items()}
+        for kind, points in measured.items()
+        if points
+    }
+    curves = {kind: [spread(size, table.mean(1)) for size, table in sizes.items()] for kind, sizes in hits.items()}
+    drawn = bootstrap.draws(len(truth), resamples)
+    right = {kind: {size: table.mean(0) for size, table in sizes.items()} for kind, sizes in hits.items()}
+    pairs = product(
+        (kind for kind in OURS if len(right.get(kind, ())) > 1), (kind for kind in right if kind not in OURS)
+    )
+    height = curves["tfidf_svm"][-1]["mean"]
+    until = {kind: labels_until(height, [(at["labels"], at["mean"]) for at in curve]) for kind, curve in curves.items()}
+    return {
+        "documents": len(truth),
+        "curves": curves,
+        "contrasts": [{"ours": a, "theirs": b, **contrasts(right[a], right[b], drawn)} for a, b in pairs],
+        "labels_until": {"accuracy": height, "labels": until},
+        "seconds": round(
+            sum(point["seconds"] for sizes in measured.values() for s in sizes.values() for point in s), 1
+        ),
+    }
+
+
+def spread(labels: int, accuracy: Table) -> dict[str, Any]:
+    """A point of a curve, from the accuracy of each seed."""
+    sd = float(accuracy.std(ddof=1)) if len(accuracy) > 1 else 0.0
+    return {"labels": labels, "mean": float(accuracy.mean()), "sd": sd, "each": accuracy.tolist()}
+
+
+if __name__ == "__main__":
+    beside_main("curve", work, ("curve", "finetune"))

@@ -1,0 +1,94 @@
+"""Classifiers that learn from fewer labels than there are: what each kind says of documents that stay the same."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config import Finetune
+from pipeline.transfer import linear
+from pipeline.transfer.baseline import tfidf_svm
+from pipeline.transfer.bench import FOLDS, Bench
+from pipeline.transfer.documents import folds
+from pipeline.transfer.joining import JOINING, mixed, settle
+from pipeline.transfer.networks import Job, held_out, learn, network_strategy, probabilities
+
+Table = npt.NDArray[np.floating[Any]]
+
+
+def kinds(settings: Finetune) -> list[str]:
+    """What there is to compare: the network, what it and a linear classifier answer, and the two controls."""
+    network = [] if settings.strategy == "features" else ["network"]
+    return [*network, *(["answer"] if settings.strategy in JOINING else []), "scratch", "tfidf_svm"]
+
+
+def nested_order(classes: Sequence[int], seed: int) -> list[int]:
+    """All documents, by index, drawn by chance so that each beginning of the list is a stratified sample.
+
+    It holds the classes in their shares, rounded up: none is left out where there are as many documents as classes.
+    """
+    chance, sizes, met = np.random.default_rng(seed), Counter(classes), Counter[int]()
+    place: dict[int, tuple[float, float]] = {}
+    for i in chance.permutation(len(classes)).tolist():
+        place[i] = (met[classes[i]] / sizes[classes[i]], chance.random())
+        met[classes[i]] += 1
+    return sorted(place, key=lambda i: place[i])
+
+
+def with_dev(bench: Bench) -> Bench:
+    """``bench``, where it has a dev split; else with a fifth of train, always the same, in its place."""
+    if "dev" in bench.splits:
+        return bench
+    left_out, train = held_out(bench.splits)[0], bench.splits["train"]
+    texts = bench.texts | {"dev": [bench.texts["train"][i] for i in left_out]}
+    kept = sorted({*range(len(train.ids))} - {*left_out})
+    return subset(bench._replace(splits={**bench.splits, "dev": train.part(left_out)}, texts=texts), kept)
+
+
+def subset(bench: Bench, train: Sequence[int]) -> Bench:
+    """``bench`` with these documents of train alone."""
+    splits = {**bench.splits, "train": bench.splits["train"].part(train)}
+    return bench._replace(splits=splits, texts={**bench.texts, "train": [bench.texts["train"][i] for i in train]})
+
+
+def said_by_network(bench: Bench, kind: str, seed: int) -> Table:
+    """Probabilities of the classes of each dev document, by a network of ``kind``, ``network`` or ``scratch``."""
+    strategy = "scratch" if kind == "scratch" else network_strategy(bench.settings)
+    size = len(bench.splits["train"].ids)
+    return probabilities(learn(Job(strategy, seed, f"{size}-labels-seed-{seed}"), bench)[1])
+
+
+def said_by_tfidf(bench: Bench) -> Table:
+    """The baseline's answer on each dev document, as a probability of one: it has no others."""
+    fitted = tfidf_svm(bench.texts["train"], [bench.labels[c] for c in bench.splits["train"].classes()])
+    said = [bench.labels.index(label) for label in fitted.predict(bench.texts["dev"])]
+    return np.eye(len(bench.labels))[said]
+
+
+def can_be_cross_validated(bench: Bench) -> bool:
+    """Whether train has two documents of each class, which a linear classifier's settings are chosen on."""
+    counts = Counter(bench.splits["train"].classes())
+    return min(counts[c] for c in range(len(bench.labels))) >= 2
+
+
+def said_by_answer(bench: Bench, vectors: dict[str, Table], network: Table | None) -> Table:
+    """Probabilities of each dev document by the linear classifier and the ``network``, as the strategy joins them.
+
+    ``vectors``: what the body says of the documents of either split. The network's share is settled on four fifths of
+    dev for the documents of the other fifth, so that no document is measured with a share that was chosen on it.
+    """
+    settings, train, truth = bench.settings, bench.splits["train"].classes(), bench.splits["dev"].classes()
+    texts = bench.texts["train"]
+    chosen = linear.choose(texts, vectors["train"], train, settings.machine, lexical=network is not None)
+    fitted = linear.fit(texts, vectors["train"], train, chosen)
+    said = fitted.probabilities(bench.texts["dev"], vectors["dev"])
+    if network is None:
+        return said
+    joined = said.copy()
+    for fifth in folds(truth, FOLDS):
+        rest = sorted({*range(len(truth))} - {*fifth})
+        share = settle(settings.strategy, [network[rest]], said[rest], [truth[i] for i in rest])["share"]
+        joined[fifth] = mixed(share, network[fifth], said[fifth])
+    return joined

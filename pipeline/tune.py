@@ -1,0 +1,126 @@
+"""Search for settings of fine-tuning that do better on dev, with Optuna, within a budget.
+
+Reads what the finetune stage reads, never the test documents. A trial trains one network by other settings (without a
+dev split: one a fold of train); the first trial has those of the run. Writes ``runs/<run>/tune/``: ``journal.log``,
+from which the same command goes on, and ``trials.jsonl``; prints the trials, the best first, and the best settings.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from statistics import mean
+from typing import Any, get_args
+
+import optuna
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import Trial, TrialState
+
+from pipeline.artifacts import Run, begin, ingredients, require_upstream
+from pipeline.config import Finetune
+from pipeline.errors import UsageError
+from pipeline.program import beside_main, log
+from pipeline.recipe import LINE
+from pipeline.text.documents import Document, write_jsonl
+from pipeline.transfer.bench import FOLDS, Bench, open_bench
+from pipeline.transfer.classifier import configuration
+from pipeline.transfer.networks import Job, learn, network_strategy
+
+NETWORKS: tuple[str, ...] = get_args(Finetune.model_fields["network"].annotation)
+CHANCE_TRIALS = 6  # before the sampler goes by what it has seen
+
+
+def work(run: Run, *, force: bool = False) -> None:
+    require_upstream(LINE["finetune"], run)
+    settings, budget, folder = run.config.finetune, run.config.tune, run.folder / "tune"
+    if network_strategy(settings) not in NETWORKS:
+        raise UsageError(f"finetune.strategy={settings.strategy} transfers no network: name another to search around")
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    begin(folder, ingredients(LINE["finetune"], run))
+    bench, _ = open_bench(run, folder)
+    depth = configuration(bench.checkpoint, bench.labels).num_hidden_layers
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    study = optuna.create_study(storage=storage, study_name=run.config.run, direction="maximize", load_if_exists=True)
+    take_up(study, settings)
+    clock = time.monotonic()
+    while (done := len(finished(study))) < budget.trials:
+        if budget.minutes is not None and time.monotonic() - clock > 60 * budget.minutes:
+            log.info("tune: %d of %d trials in tune.minutes; the same command goes on", done, budget.trials)
+            break
+        study.sampler = TPESampler(seed=len(study.trials), n_startup_trials=CHANCE_TRIALS)  # another after a restart
+        trial = study.ask()
+        changes = suggested(trial, settings, depth)
+        row: Document = {"trial": trial.number, **tried(bench, changes, trial.number), "settings": changes}
+        trial.set_user_attr("row", row)
+        study.tell(trial, row["accuracy"])
+    rows = sorted((each.user_attrs["row"] for each in finished(study)), key=lambda row: (-row["accuracy"], row["nats"]))
+    write_jsonl(folder / "trials.jsonl", rows)
+    print("\n".join(table(rows, run, "dev" if "dev" in bench.splits else "the folds of train")))
+
+
+def take_up(study: optuna.Study, settings: Finetune) -> None:
+    """Have the settings of the run tried first, and once more what an interrupted attempt was trying."""
+    if not study.trials:
+        names = ("learning_rate", "epochs", "layer_decay", "layers")
+        study.enqueue_trial(
+            {"network": network_strategy(settings), **{name: getattr(settings, name) for name in names}}
+        )
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+
+
+def finished(study: optuna.Study) -> list[Any]:
+    return study.get_trials(states=(TrialState.COMPLETE,))
+
+
+def suggested(trial: Trial, settings: Finetune, depth: int) -> dict[str, Any]:
+    """Settings to try, around those of the run: what the network's strategy obeys, and it."""
+    rate, epochs, decay = settings.learning_rate, settings.epochs, settings.layer_decay
+    strategy = trial.suggest_categorical("network", NETWORKS)
+    changes: dict[str, Any] = {
+        "strategy" if settings.strategy in NETWORKS else "network": strategy,
+        "learning_rate": float(f"{trial.suggest_float('learning_rate', rate / 10, rate * 10, log=True):.3g}"),
+        "epochs": trial.suggest_int("epochs", max(1, epochs // 2), 3 * epochs),
+    }
+    if strategy != "gradual":  # it has its own
+        changes["layer_decay"] = round(trial.suggest_float("layer_decay", min(0.6, decay), 1.0), 3)
+    if strategy == "last_layers":
+        changes["layers"] = trial.suggest_int("layers", min(1, settings.layers), max(depth, settings.layers))
+    return changes
+
+
+def tried(bench: Bench, changes: dict[str, Any], number: int) -> dict[str, float]:
+    """Accuracy, loss in nats a document and seconds of one network that learns by the ``changes``, or one a fold."""
+    changed = bench._replace(settings=bench.settings.model_copy(update=changes))
+    strategy = network_strategy(changed.settings)
+    folds = [None] if "dev" in bench.splits else range(FOLDS)
+    stories = [learn(Job(strategy, 0, f"trial-{number}", fold), changed)[1] for fold in folds]
+    last = [story["epochs"][-1] for story in stories]
+    return {
+        "accuracy": round(mean(row["dev_accuracy"] for row in last), 6),
+        "nats": round(mean(row["dev_nats"] for row in last), 6),
+        "seconds": round(sum(row["seconds"] for story in stories for row in story["epochs"]), 2),
+    }
+
+
+def table(rows: list[Document], run: Run, measured_on: str) -> Iterator[str]:
+    """The trials, in their order, and the command that takes the settings of the first."""
+    yield f"\naccuracy   nats   seconds   trial   settings, measured on {measured_on}"
+    for row in rows:
+        told = f"{spelled(row['settings'])}{'' if row['trial'] else '   (those of the run)'}"
+        yield f"{row['accuracy']:8.3f} {row['nats']:6.3f} {row['seconds']:9.1f} {row['trial']:7d}   {told}"
+    if rows:
+        yield f"\nThe best of {len(rows)} flatters itself. How it does with other seeds, and on the test documents:"
+        yield f'{run.command("score")} SET="{spelled(rows[0]["settings"])}"'
+
+
+def spelled(changes: dict[str, Any]) -> str:
+    return " ".join(f"finetune.{name}={value}" for name, value in changes.items())
+
+
+if __name__ == "__main__":
+    beside_main("tune", work, ("tune", "finetune"))
