@@ -4,28 +4,28 @@ import time
 
 import torch
 
+ROUNDS = 30  # of both in turn: other programs on the machine slow down most of either, hardly all
+
 
 def settle_precision(wanted: str, device: torch.device) -> str:
     """``wanted``, "fp32" or "bf16"; for "auto" bf16 where matrix products in it run at least 1.3 times as fast.
 
-    The measurement takes about 0.1 s. Where bf16 is worth having it is several times as fast: chance decides nothing.
+    The measurement takes some 0.1 s. Where bf16 is worth having it is several times as fast: chance decides nothing.
     """
     if wanted != "auto":
         return wanted
-    seconds = {dtype: _product_seconds(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
-    return "bf16" if seconds[torch.bfloat16] * 1.3 < seconds[torch.float32] else "fp32"
+    rounds = [[_product_seconds(device, dtype) for dtype in (torch.float32, torch.bfloat16)] for _ in range(ROUNDS)]
+    fp32, bf16 = (min(seconds) for seconds in zip(*rounds, strict=True))
+    return "bf16" if bf16 * 1.3 < fp32 else "fp32"
 
 
 def _product_seconds(device: torch.device, dtype: torch.dtype) -> float:
-    """The fastest of five products of (2048, 512) and (512, 512) matrices, the shapes of a small model's layers."""
+    """What a product of (2048, 512) and (512, 512) matrices takes, the shapes of a small model's layers."""
     a, b = torch.ones(2048, 512, device=device, dtype=dtype), torch.ones(512, 512, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(6):
-        started = time.perf_counter()
-        product = a @ b
-        product[0, 0].item()  # waits for the device
-        best = min(best, time.perf_counter() - started)
-    return best
+    started = time.perf_counter()
+    product = a @ b
+    product[0, 0].item()  # waits for the device
+    return time.perf_counter() - started
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
