@@ -45,6 +45,8 @@ VARIANTS = {
     "masks 15 %": ["pretrain.mask_rate=0.15"],
     "masks 40 → 15 %": ["pretrain.mask_rate=0.4"],
     "rate falls for half of the steps": ["pretrain.decay_share=0.5"],
+    "whole words": ["pretrain.masking=words"],
+    "spans": ["pretrain.masking=spans"],
 }
 COLUMNS = ("valid_nats", "probe_body", "probe_with_tfidf", "network", "tokens_per_s")
 FOLDS_READ = (0, 1)

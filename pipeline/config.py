@@ -104,6 +104,9 @@ class Model(Settings):
     config: dict[str, Any] = Field({}, description="further fields of that family's transformers configuration")
 
 
+Masking = Literal["tokens", "words", "spans"]
+
+
 class Pretrain(Settings):
     max_minutes: float | None = Field(None, gt=0, description="time budget, turned into steps by a measured warm-up")
     max_steps: int | None = Field(None, gt=0, description="optimizer steps")
@@ -130,6 +133,7 @@ class Pretrain(Settings):
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.05, ge=0, le=1, description="share of the steps that the rate rises")
     decay_share: float = Field(0.2, ge=0, le=1, description="share of the steps that the rate falls, at the end")
+    masking: Masking = Field("tokens", description="what is hidden together: nothing, words, spans (arXiv 1907.10529)")
     mask_rate: float = Field(0.3, gt=0, lt=1, description="share of tokens masked at the start")
     mask_rate_end: float = Field(0.15, gt=0, lt=1, description="share of tokens masked at the end (arXiv 2305.15096)")
     seed: int = 0

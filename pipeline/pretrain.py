@@ -25,7 +25,7 @@ from pipeline.program import log, stage_main
 from pipeline.text.encoded import blocks
 from pipeline.training.checkpoint import whole
 from pipeline.training.compilation import keep_compiled_in
-from pipeline.training.masked import MaskedBlocks
+from pipeline.training.masked import MaskedBlocks, beginnings
 from pipeline.training.pretraining import Session, train
 from pipeline.training.processes import processes
 from pipeline.training.trackers import settle_trackers
@@ -84,10 +84,10 @@ def _beginning(
 
 def _masked_blocks(run: Run, split: str, tokenizer: PreTrainedTokenizerBase) -> MaskedBlocks:
     ids = blocks(run.input("encode"), split, run.config.pretrain.length_tokens)
-    special = np.array(tokenizer.all_special_ids)
-    return MaskedBlocks(
-        ids if split == "train" else ids[:VALID_BLOCKS], special, tokenizer.mask_token_id, len(tokenizer)
-    )
+    data = MaskedBlocks(ids, np.array(tokenizer.all_special_ids), tokenizer.mask_token_id, len(tokenizer))
+    if split == "valid":  # its tokens are hidden one by one in every run, so that runs compare
+        return data._replace(blocks=ids[:VALID_BLOCKS])
+    return data._replace(beginnings=beginnings(run.config.pretrain.masking, tokenizer))
 
 
 def _valid_tokens_per_byte(run: Run) -> float:

@@ -11,7 +11,8 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceC
 from pipeline.errors import UsageError
 from pipeline.model.checkpoints import MODEL_FILES, folder_of
 from pipeline.model.continued import continued
-from pipeline.model.new_vocabulary import mixture, spellings
+from pipeline.model.new_vocabulary import mixture
+from pipeline.text.spelling import spellings
 from pipeline.text.tokenization import BYTES, SPECIAL, save, skeleton
 
 FAMILIES = ("bert", "xlm-roberta", "modernbert")

@@ -11,7 +11,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 from pipeline.config import Model
 from pipeline.errors import UsageError
 from pipeline.model.masked_lm import head_only_at, masked_lm
-from pipeline.training.masked import MaskedBlocks, summed_loss
+from pipeline.training.masked import MaskedBlocks, span_beginnings, summed_loss
 from pipeline.training.masked_loss import linear_cross_entropy
 
 
@@ -67,9 +67,10 @@ def test_masking_hides_the_asked_share_in_three_ways_and_never_a_special_token()
     assert torch.equal(untouched.reshape(400, 100), torch.from_numpy(ids.astype(np.int64)))
 
 
-def test_a_block_is_masked_alike_whatever_batch_it_comes_in() -> None:
+@pytest.mark.parametrize("beginnings", [None, span_beginnings])
+def test_a_block_is_masked_alike_whatever_batch_it_comes_in(beginnings: Any) -> None:
     ids = np.random.default_rng(0).integers(5, 1000, (8, 40)).astype(np.uint16)
-    data = MaskedBlocks(ids, np.arange(5), 4, 1000)
+    data = MaskedBlocks(ids, np.arange(5), 4, 1000, beginnings)
     everything = data.batch(np.arange(8), np.arange(8), rate=0.3, seed=1, step=7)["input_ids"]
     part = data.batch(np.arange(4, 6), np.arange(4, 6), rate=0.3, seed=1, step=7)["input_ids"]
     assert torch.equal(everything[4:6], part)

@@ -5,8 +5,6 @@ those that the old tokenizer cuts it into (Gee et al. 2022, "Fast Vocabulary Tra
 tokenizer cannot spell, as in another script, starts from the company it keeps in the new text.
 """
 
-import json
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +12,9 @@ import numpy as np
 import torch
 from scipy import sparse
 from transformers import AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from pipeline.model.masked_lm import vocabulary_fields
-
-_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+from pipeline.text.spelling import spellings
 
 
 def mixture(
@@ -48,33 +44,6 @@ def mixture(
     )
     composed = sum(1 for i, row in enumerate(parts) if row and i not in same)
     return weights, {"copied": len(same), "composed": composed, "new": len(parts) - len(same) - composed}
-
-
-def spellings(tokenizer: PreTrainedTokenizerBase) -> list[bytes | None]:
-    """What each id stands for, in UTF-8 and with a space in front where a word begins; None for special tokens.
-
-    Knows the marks of SentencePiece (▁), of byte-level vocabularies (Ġ), of WordPiece (##) and a plain space.
-    """
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    inside = state["model"].get("continuing_subword_prefix") if state["model"]["type"] == "WordPiece" else None
-    byte_level = '"ByteLevel"' in json.dumps([state["pre_tokenizer"], state["decoder"]])
-    byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
-
-    def spelling(piece: str) -> bytes:
-        if found := _BYTE.fullmatch(piece):
-            return bytes.fromhex(found[1])
-        if inside:
-            piece = piece.removeprefix(inside) if piece.startswith(inside) else f" {piece}"
-        if byte_level and all(character in byte_of for character in piece):
-            return bytes(byte_of[character] for character in piece)
-        return piece.replace("▁", " ").encode()
-
-    vocabulary = tokenizer.get_vocab()
-    spelled: list[bytes | None] = [None] * (1 + max(vocabulary.values()))
-    for piece, i in vocabulary.items():
-        if i not in tokenizer.all_special_ids:
-            spelled[i] = spelling(piece)
-    return spelled
 
 
 def _roles(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:

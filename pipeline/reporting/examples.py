@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from pipeline.artifacts import Run
 from pipeline.text.encoded import blocks
-from pipeline.training.masked import MaskedBlocks
+from pipeline.training.masked import MaskedBlocks, beginnings
 from pipeline.training.processes import processes
 from pipeline.transfer.shipped import classify, load
 
@@ -30,6 +30,7 @@ def masked_example(run: Run, tokens: int) -> tuple[str, list[str]]:
         np.array(tokenizer.all_special_ids),
         tokenizer.mask_token_id,
         len(tokenizer),
+        beginnings(settings.masking, tokenizer),
     )
     first = np.array([0])
     batch = data.batch(first, first, rate=settings.mask_rate, seed=settings.seed, step=0)

@@ -12,38 +12,65 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from pipeline.config import Masking
 from pipeline.model.masked_lm import decoder_left_out, head_only_at
 from pipeline.text.encoded import epoch_order
+from pipeline.text.spelling import word_beginnings
 from pipeline.training.loop import Batch, to_device
 from pipeline.training.masked_loss import linear_cross_entropy
 from pipeline.training.precision import autocast
 
 VALID_SEED, VALID_RATE = 1234, 0.15  # the same tokens are hidden at every evaluation of every run
+SPAN_STOPS, LONGEST_SPAN = 0.2, 10  # mean 3.8 (SpanBERT, arXiv 1907.10529, section 3.1)
+
+# From token ids and draws in [0, 1), both (n, length), to where a stretch that is hidden as one begins.
+Beginnings = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def beginnings(masking: Masking, tokenizer: PreTrainedTokenizerBase) -> Beginnings | None:
+    """Of words, as ``tokenizer`` marks them, or of random spans; None to hide each token by itself."""
+    if masking == "words":
+        begins = word_beginnings(tokenizer)
+        return lambda ids, _draws: begins[ids]
+    return span_beginnings if masking == "spans" else None
+
+
+def span_beginnings(ids: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Cut each block from end to end into spans of geometric length, up to ``LONGEST_SPAN``."""
+    within = 1 - (1 - SPAN_STOPS) ** LONGEST_SPAN
+    lengths = 1 + (np.log1p(-draws * within) / np.log1p(-SPAN_STOPS)).astype(np.int64)
+    n, length = ids.shape
+    begins = np.zeros((n, length + 1), np.bool_)
+    np.put_along_axis(begins, np.minimum(lengths.cumsum(1), length), True, axis=1)
+    return begins[:, :length]
 
 
 class MaskedBlocks(NamedTuple):
-    """``blocks``: (n, length) token ids of any integer dtype; ``special``: ids that are never hidden."""
+    """``blocks``: (n, length) token ids of any integer dtype; ``special``: ids that are never hidden; ``beginnings``
+    of what is hidden together."""
 
     blocks: np.ndarray
     special: np.ndarray
     mask_id: int
     vocabulary: int
+    beginnings: Beginnings | None = None
 
     def batch(self, which: np.ndarray, rows: np.ndarray, *, rate: float, seed: int, step: int) -> Batch:
         """Blocks ``which``, with ``rate`` of each one's ordinary tokens hidden: 80 % as the mask, 10 % as another
         token, 10 % as they are (Devlin et al. 2019, section 3.1).
 
         A block's random numbers depend on (seed, step, its row in the global batch) alone. Every block hides the same
-        number of tokens, so shapes stay the same from one micro-batch to the next.
+        number of tokens, so shapes stay the same from one micro-batch to the next; the last word or span to be hidden
+        may be cut short for it.
         Returns int64 tensors: input_ids (n, length); positions (n·k,), into the flattened input; targets (n·k,).
         """
         inputs = self.blocks[which].astype(np.int64)
         n, length = inputs.shape
         hidden = max(1, round(rate * length))
-        draws = np.stack([_generator(seed, step, int(row)).random((2, length), dtype=np.float32) for row in rows])
-        priority = np.where(np.isin(inputs, self.special), 2.0, draws[:, 0])
+        draws = np.stack([_generator(seed, step, int(row)).random((3, length), dtype=np.float32) for row in rows])
+        priority = np.where(np.isin(inputs, self.special), 2.0, self._order(inputs, draws))
         columns = np.sort(np.argpartition(priority, hidden - 1, axis=1)[:, :hidden], axis=1)
         positions = (columns + np.arange(n)[:, None] * length).ravel()
         targets = inputs.ravel()[positions]
@@ -56,6 +83,16 @@ class MaskedBlocks(NamedTuple):
         )
         arrays = {"input_ids": inputs, "positions": positions, "targets": targets}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def _order(self, inputs: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        """In which order tokens are hidden, from low to high: at random, but what belongs together in one go."""
+        if self.beginnings is None:
+            return draws[:, 0]
+        columns = np.arange(inputs.shape[1])
+        first = np.maximum.accumulate(np.where(self.beginnings(inputs, draws[:, 2]), columns, 0), axis=1)
+        from_the_front = columns * 2.0**-40  # draws are 2**-24 apart
+        order: np.ndarray = np.take_along_axis(draws[:, 0], first, axis=1) + from_the_front
+        return order
 
 
 def _generator(seed: int, step: int, row: int) -> np.random.Generator:
