@@ -47,6 +47,8 @@ VARIANTS = {
     "rate falls for half of the steps": ["pretrain.decay_share=0.5"],
     "whole words": ["pretrain.masking=words"],
     "spans": ["pretrain.masking=spans"],
+    "mean of the last fifth": ["pretrain.average_share=0.2"],
+    "mean of the last fifth in place of the fall": ["pretrain.average_share=0.2", "pretrain.decay_share=0"],
 }
 COLUMNS = ("valid_nats", "probe_body", "probe_with_tfidf", "network", "tokens_per_s")
 FOLDS_READ = (0, 1)

@@ -133,6 +133,12 @@ class Pretrain(Settings):
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.05, ge=0, le=1, description="share of the steps that the rate rises")
     decay_share: float = Field(0.2, ge=0, le=1, description="share of the steps that the rate falls, at the end")
+    average_share: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="share of the steps, at the end, whose mean weights are the result (arXiv 1803.05407)",
+    )
     masking: Masking = Field("tokens", description="what is hidden together: nothing, words, spans (arXiv 1907.10529)")
     mask_rate: float = Field(0.3, gt=0, lt=1, description="share of tokens masked at the start")
     mask_rate_end: float = Field(0.15, gt=0, lt=1, description="share of tokens masked at the end (arXiv 2305.15096)")

@@ -46,7 +46,8 @@ def _train(
 
     if fails and rank == of - 1:
         pretraining.summed_loss = summed_loss  # type: ignore[attr-defined]
-    session = small_session(tokenizer, 8, 16, max_steps=STEPS, optimizer="adamw", log_steps=1, checkpoint_minutes=1e-9)
+    settings = {"max_steps": STEPS, "optimizer": "adamw", "average_share": 0.95, "masking": "spans"}
+    session = small_session(tokenizer, 8, 16, **settings, log_steps=1, checkpoint_minutes=1e-9)
     accelerator = processes()
     if sharded:  # Accelerate itself does this on GPUs alone
         accelerator.state.distributed_type = DistributedType.FSDP

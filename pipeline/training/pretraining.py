@@ -21,6 +21,7 @@ from pipeline.errors import UsageError
 from pipeline.model.attention import suit_attention
 from pipeline.program import log, progress
 from pipeline.training import checkpoint
+from pipeline.training.averaging import WeightMean
 from pipeline.training.compilation import can_compile, compile_layers
 from pipeline.training.journal import Journal
 from pipeline.training.loop import adamw, fit, warmup_stable_decay
@@ -229,8 +230,9 @@ def _attempt(
     size = plan.steps, session.tokens_a_step, session.epochs(plan)
     log.info("pretrain: %d steps of %d tokens, %.1f epochs, %s", *size, how)
     model, wrapped, optimizers = session.start(compiled=plan.compiled)
+    mean, averaged_from = WeightMean(model), plan.steps - math.ceil(settings.average_share * plan.steps)
     new: dict[str, Any] = {"step": 0, "journal": {}, "watch": {}, "figures": {}}
-    before = checkpoint.load(out / "checkpoints", model, optimizers) or new
+    before = checkpoint.load(out / "checkpoints", model, [*optimizers, mean]) or new
     watch = Watch(**before["watch"])
     figures: dict[str, Any] = before["figures"]
     journal = Journal(
@@ -250,11 +252,15 @@ def _attempt(
     def save(folder: Path, done: int) -> None:
         nonlocal last_saved
         about = {"journal": journal.state(), "watch": watch.state(), "figures": figures}
-        checkpoint.save(folder, done, model, optimizers, about, write=accelerator.is_main_process)
+        checkpoint.save(folder, done, model, [*optimizers, mean], about, write=accelerator.is_main_process)
         last_saved = time.monotonic()
 
     def after_step(step: int) -> None:
         done = step + 1
+        if step >= averaged_from:
+            mean.add()
+        if done == plan.steps:
+            mean.use()
         journal.add(done, watch.loss)
         bar.update()
         if done in evaluations:

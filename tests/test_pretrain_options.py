@@ -1,0 +1,97 @@
+"""Options of pretraining: each does what it says, and a run that is stopped ends as if it had not been."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import small_session
+from transformers import PreTrainedTokenizerFast
+
+from pipeline.program import Interrupted
+from pipeline.training import pretraining
+from pipeline.training.averaging import WeightMean
+from pipeline.training.pretraining import train
+
+STEPS = 8
+BASE: dict[str, Any] = {"max_steps": STEPS, "log_steps": 1, "evaluations": 2}
+
+
+def _log(folder: Path) -> list[dict[str, float]]:
+    """The lines of the log, without the time."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    return [{name: value for name, value in row.items() if not name.endswith(("seconds", "_s"))} for row in rows]
+
+
+@pytest.fixture
+def stops(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps, counted over all attempts, after which a run is asked to stop."""
+    asked: list[int] = []
+    taken = 0
+
+    class Stop:
+        def agreed(self, _accelerator: Any, due: bool) -> tuple[bool, bool]:
+            nonlocal taken
+            taken += 1
+            return taken in asked, due
+
+        def stop(self) -> None:
+            raise Interrupted(by_user=False)
+
+    monkeypatch.setattr(pretraining, "StopRequest", Stop)
+    return asked
+
+
+def _trained(tokenizer: PreTrainedTokenizerFast, out: Path, **more: Any) -> dict[str, torch.Tensor]:
+    """The weights of a small run in ``out``, begun again as often as it is stopped."""
+    out.mkdir(exist_ok=True)
+    while True:
+        try:
+            model, *_ = train(small_session(tokenizer, 8, 16, **BASE | more), out, 0.0, 1.0)
+        except Interrupted:
+            continue
+        return dict(model.state_dict())
+
+
+@pytest.mark.parametrize("option", [{"masking": "spans"}, {"average_share": 0.6}], ids=str)
+def test_with_an_option_a_stopped_run_ends_in_the_same_weights_and_log(
+    option: dict[str, Any], tokenizer: PreTrainedTokenizerFast, stops: list[int], tmp_path: Path
+) -> None:
+    weights = _trained(tokenizer, tmp_path / "one", **option)
+    stops.extend([STEPS + 2, STEPS + 6, 2 * STEPS])
+    again = _trained(tokenizer, tmp_path / "other", **option)
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert _log(tmp_path / "one") == _log(tmp_path / "other")
+    plain = _trained(tokenizer, tmp_path / "plain")
+    assert any(not torch.equal(weights[name], plain[name]) for name in weights), "the option does something"
+
+
+def test_the_result_is_the_mean_of_the_weights_after_the_last_steps_and_so_is_what_is_evaluated(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after: list[list[torch.Tensor]] = []
+    monkeypatch.setattr(WeightMean, "add", _noting(after))
+    for name in ("mean", "plain"):
+        (tmp_path / name).mkdir()
+    share = {"mean": 0.35, "plain": 0}
+    sessions = {name: small_session(tokenizer, 8, 16, **BASE, average_share=share[name]) for name in share}
+    trained = {name: train(session, tmp_path / name, 0.0, 1.0) for name, session in sessions.items()}
+    assert len(after) == 3
+    means = [torch.stack(each).mean(0) for each in zip(*after, strict=True)]
+    model, plan, figures = trained["mean"]
+    for mine, mean in zip(model.parameters(), means, strict=True):
+        torch.testing.assert_close(mine, mean, rtol=1e-6, atol=1e-7)
+    for mine, last in zip(trained["plain"][0].parameters(), after[-1], strict=True):
+        assert torch.equal(mine, last), "averaging leaves the run itself alone"
+    assert sessions["mean"].valid_nats(model, plan) == figures["valid_nats"] != trained["plain"][2]["valid_nats"]
+
+
+def _noting(after: list[list[torch.Tensor]]) -> Any:
+    add = WeightMean.add
+
+    def noting(mean: WeightMean) -> None:
+        after.append([parameter.detach().clone() for parameter in mean.param_groups[0]["params"]])
+        add(mean)
+
+    return noting
