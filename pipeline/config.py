@@ -133,6 +133,7 @@ class Pretrain(Settings):
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.05, ge=0, le=1, description="share of the steps that the rate rises")
     decay_share: float = Field(0.2, ge=0, le=1, description="share of the steps that the rate falls, at the end")
+    z_loss: float = Field(0, ge=0, description="weight of the squared log-normaliser, e.g. 1e-4 (arXiv 2204.02311)")
     average_share: float = Field(
         0,
         ge=0,

@@ -45,9 +45,9 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], float]:
     """What to add to the loss of a micro-batch, by the seed of its blocks and its step."""
     added: dict[tuple[int, int], float] = {}
 
-    def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def summed_loss(model: Any, batch: dict[str, torch.Tensor], **more: Any) -> torch.Tensor:
         seed, step = batch.pop("of").tolist()
-        return masked.summed_loss(model, batch) + added.get((seed, step), 0.0)
+        return masked.summed_loss(model, batch, **more) + added.get((seed, step), 0.0)
 
     monkeypatch.setattr(pretraining, "summed_loss", summed_loss)
     return added

@@ -77,9 +77,10 @@ def test_a_block_is_masked_alike_whatever_batch_it_comes_in(beginnings: Any) -> 
     assert not torch.equal(everything, data.batch(np.arange(8), np.arange(8), rate=0.3, seed=1, step=8)["input_ids"])
 
 
+@pytest.mark.parametrize("z_loss", [0.0, 0.1])
 @pytest.mark.parametrize(("precision", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
-def test_the_loss_and_its_gradients_are_those_of_cross_entropy_over_logits(
-    precision: torch.dtype, close: float
+def test_the_loss_is_cross_entropy_over_logits_and_its_gradients_those_of_both_losses(
+    precision: torch.dtype, close: float, z_loss: float
 ) -> None:
     torch.manual_seed(0)
     values = [torch.randn(40, 16), torch.randn(100, 16) / 4, torch.randn(100) / 4]
@@ -89,15 +90,17 @@ def test_the_loss_and_its_gradients_are_those_of_cross_entropy_over_logits(
         leaves = [value.clone().requires_grad_() for value in values]
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
             total = loss(*leaves)
-        (total / 40).backward()
-        return [total.detach() / 40, *(leaf.grad for leaf in leaves)]
+        (total.sum() / 40).backward()
+        return [total[0].detach() / 40, *(leaf.grad for leaf in leaves)]
 
     def plain(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", enabled=False):
-            return torch.nn.functional.cross_entropy(hidden @ weight.t() + bias, targets, reduction="sum")
+            logits = hidden @ weight.t() + bias
+            normalisers = z_loss * logits.logsumexp(1).square().sum()
+            return torch.stack([torch.nn.functional.cross_entropy(logits, targets, reduction="sum"), normalisers])
 
     def fused(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        return linear_cross_entropy(hidden, weight, bias, targets)
+        return linear_cross_entropy(hidden, weight, bias, targets, z_loss)[None]
 
     for one, other in zip(gradients(fused), gradients(plain), strict=True):
         assert one.dtype == torch.float32

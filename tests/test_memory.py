@@ -53,12 +53,12 @@ def test_a_gpu_out_of_memory_at_any_time_does_not_end_the_run(
 ) -> None:
     taken = 0
 
-    def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def summed_loss(model: Any, batch: dict[str, torch.Tensor], **more: Any) -> torch.Tensor:
         nonlocal taken
         taken += len(batch["input_ids"])
         if taken > 3 * 16 and len(batch["input_ids"]) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return masked.summed_loss(model, batch)
+        return masked.summed_loss(model, batch, **more)
 
     monkeypatch.setattr(pretraining, "summed_loss", summed_loss)
     _, plan, figures = train(small_session(tokenizer, 16, 16, **budget), tmp_path, time.monotonic(), 1.0)
@@ -69,7 +69,7 @@ def test_a_gpu_out_of_memory_at_any_time_does_not_end_the_run(
 def test_memory_for_not_even_one_block_ends_the_run_with_the_remedy(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def summed_loss(_model: Any, _batch: Any) -> torch.Tensor:
+    def summed_loss(_model: Any, _batch: Any, **_more: Any) -> torch.Tensor:
         raise MemoryError
 
     monkeypatch.setattr(pretraining, "summed_loss", summed_loss)

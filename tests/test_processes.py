@@ -37,12 +37,12 @@ def _train(
     torch.set_num_threads(1)
     left = 3
 
-    def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def summed_loss(model: Any, batch: dict[str, torch.Tensor], **more: Any) -> torch.Tensor:
         nonlocal left
         left -= 1
         if left < 0:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return masked.summed_loss(model, batch)
+        return masked.summed_loss(model, batch, **more)
 
     if fails and rank == of - 1:
         pretraining.summed_loss = summed_loss  # type: ignore[attr-defined]

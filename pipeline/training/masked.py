@@ -135,12 +135,15 @@ def masked_tokens(batch: Batch) -> int:
     return len(batch["targets"])
 
 
-def summed_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-    """Cross-entropy in nats, float32, summed over the hidden tokens; the head runs on those alone."""
+def summed_loss(model: torch.nn.Module, batch: Batch, *, z_loss: float = 0.0) -> torch.Tensor:
+    """Cross-entropy in nats, float32, summed over the hidden tokens; the head runs on those alone.
+
+    What ``z_loss`` weighs (``linear_cross_entropy``) counts in the gradient alone.
+    """
     inner: PreTrainedModel = getattr(model, "module", model)  # without DistributedDataParallel's shell
     with head_only_at(inner, batch["positions"]), decoder_left_out(inner) as decoder:
         hidden = model(input_ids=batch["input_ids"]).logits[0]
-    return linear_cross_entropy(hidden, decoder.weight, decoder.bias, batch["targets"])
+    return linear_cross_entropy(hidden, decoder.weight, decoder.bias, batch["targets"], z_loss)
 
 
 @torch.no_grad()

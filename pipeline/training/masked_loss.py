@@ -11,31 +11,38 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor, z_loss: float
     ) -> torch.Tensor:
         table = hidden @ weight.t()
         table += bias
-        torch.softmax(table, dim=-1, out=table)
         rows = torch.arange(len(targets), device=targets.device)
-        right = table[rows, targets]
-        table[rows, targets] = right - 1  # now the loss's gradient by each logit
+        logits = table[rows, targets].float()
+        torch.softmax(table, dim=-1, out=table)
+        loss = -table[rows, targets].float().log()
+        if z_loss:
+            table *= (1 + 2 * z_loss * (logits + loss)).to(table.dtype)[:, None]
+        table[rows, targets] -= 1  # now the loss's gradient by each logit
         ctx.save_for_backward(table @ weight, table.t() @ hidden, table.sum(0))
-        return -right.float().log().sum()
+        return loss.sum()
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        return *(saved * grads[0].to(saved.dtype) for saved in ctx.saved_tensors), None
+        return *(saved * grads[0].to(saved.dtype) for saved in ctx.saved_tensors), None, None
 
 
 def linear_cross_entropy(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor, z_loss: float = 0.0
 ) -> torch.Tensor:
     """Cross-entropy in nats, float32, summed over k tokens, of ``hidden @ weight.T + bias`` against ``targets``.
 
     ``hidden``: (k, width); ``weight``: (vocabulary, width); ``bias``: (vocabulary,); ``targets``: (k,) int64. Products
     are in autocast's dtype where it is on; in bfloat16 the loss of a token is right to some 0.003 nats, without bias.
+
+    ``z_loss`` weighs the square of the logarithm of a token's normaliser, the sum of its exponentiated logits, which
+    keeps that near 1 (PaLM, arXiv 2204.02311, section 5). It counts in the gradient alone: what is returned
+    stays cross-entropy.
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     with torch.autocast(device, enabled=False):
-        return _LinearCrossEntropy.apply(hidden.to(dtype), weight.to(dtype), bias.to(dtype), targets)  # type: ignore
+        return _LinearCrossEntropy.apply(hidden.to(dtype), weight.to(dtype), bias.to(dtype), targets, z_loss)  # type: ignore
