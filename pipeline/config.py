@@ -126,6 +126,9 @@ class Pretrain(Settings):
     start: Literal["vectors", "random"] = Field(
         "vectors", description="of the embeddings that init does not give: docs/ablations.md"
     )
+    start_scale: float = Field(
+        1, gt=0, description="size of start's vectors beside random ones, in a model from nothing"
+    )
     optimizer: Literal["muon", "adamw"] = Field(
         "muon", description="for the matrices of the layers; AdamW for the rest"
     )

@@ -69,7 +69,8 @@ def _beginning(
     if not settings.init:
         new_model = partial(masked_lm, run.config.model, tokenizer, settings.length_tokens)
         if settings.start == "vectors":
-            new_model = starting_from_vectors(new_model, data.blocks, data.special, settings.seed)
+            scale = settings.start_scale
+            new_model = starting_from_vectors(new_model, data.blocks, data.special, settings.seed, scale)
         return new_model, {}
     quiet_transformers()
     folder = folder_of(settings.init, MODEL_FILES)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from pipeline.config import Model
@@ -33,19 +34,20 @@ def test_pieces_of_one_circle_are_nearer_to_each_other_than_to_the_other() -> No
     np.testing.assert_array_equal(vectors, piece_vectors(_two_circles(), 100, 16, SPECIAL, 0))
 
 
-def test_a_model_starts_with_vectors_as_large_as_what_they_replace(tokenizer: Any) -> None:
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_model_starts_with_vectors_as_large_as_what_they_replace_or_larger(scale: float, tokenizer: Any) -> None:
     def new_model() -> Any:
         torch.manual_seed(0)
         return masked_lm(Model(size="tiny"), tokenizer, 64)
 
     random, ours = (
         start().get_input_embeddings().weight
-        for start in (new_model, starting_from_vectors(new_model, _two_circles(), SPECIAL, 0))
+        for start in (new_model, starting_from_vectors(new_model, _two_circles(), SPECIAL, 0, scale))
     )
     assert not ours[:5].any(), "special pieces"
     assert torch.equal(random[85:], ours[85:])
     assert not torch.isclose(random[5:85], ours[5:85]).all(1).any()
-    assert abs(ours[5:85].std() / random.std() - 1) < 0.05
+    assert abs(ours[5:85].std() / random.std() - scale) < 0.05 * scale
 
 
 def test_muon_takes_the_matrices_of_the_layers_and_adamw_all_else(tokenizer: Any) -> None:

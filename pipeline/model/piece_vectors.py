@@ -55,9 +55,9 @@ def _company(blocks: Ids, vocabulary: int, special: Ids) -> sparse.csr_matrix:
 
 
 def starting_from_vectors(
-    new_model: Callable[[], PreTrainedModel], blocks: Ids, special: Ids, seed: int
+    new_model: Callable[[], PreTrainedModel], blocks: Ids, special: Ids, seed: int, scale: float = 1.0
 ) -> Callable[[], PreTrainedModel]:
-    """``new_model`` with ``piece_vectors`` in its embedding table, as large as the random ones that they replace.
+    """``new_model`` with ``piece_vectors`` in its embedding table, ``scale`` times as large as the random ones there.
 
     Special pieces start at zero, so that a hidden token begins as one that says nothing (docs/ablations.md).
     """
@@ -71,7 +71,7 @@ def starting_from_vectors(
         model = new_model()
         with torch.no_grad():
             table = model.get_input_embeddings().weight
-            table.copy_(torch.where(known, vectors * table.std(), table))
+            table.copy_(torch.where(known, vectors * table.std() * scale, table))
         return model
 
     return start
