@@ -137,6 +137,9 @@ class Pretrain(Settings):
     warmup_share: float = Field(0.05, ge=0, le=1, description="share of the steps that the rate rises")
     decay_share: float = Field(0.2, ge=0, le=1, description="share of the steps that the rate falls, at the end")
     z_loss: float = Field(0, ge=0, description="weight of the squared log-normaliser, e.g. 1e-4 (arXiv 2204.02311)")
+    contrastive: float = Field(
+        0, ge=0, description="weight of telling which halves of blocks belong together, e.g. 0.1 (arXiv 2104.08821)"
+    )
     average_share: float = Field(
         0,
         ge=0,

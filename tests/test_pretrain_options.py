@@ -54,7 +54,9 @@ def _trained(tokenizer: PreTrainedTokenizerFast, out: Path, **more: Any) -> dict
         return dict(model.state_dict())
 
 
-@pytest.mark.parametrize("option", [{"masking": "spans"}, {"average_share": 0.6}, {"z_loss": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "option", [{"masking": "spans"}, {"average_share": 0.6}, {"z_loss": 0.1}, {"contrastive": 0.5}], ids=str
+)
 def test_with_an_option_a_stopped_run_ends_in_the_same_weights_and_log(
     option: dict[str, Any], tokenizer: PreTrainedTokenizerFast, stops: list[int], tmp_path: Path
 ) -> None:

@@ -73,21 +73,24 @@ def layers(model: PreTrainedModel) -> torch.nn.ModuleList:
 
 
 @contextlib.contextmanager
-def head_only_at(model: PreTrainedModel, positions: torch.Tensor) -> Iterator[None]:
-    """Within this context the head of ``model`` sees nothing but ``positions``.
+def head_only_at(model: PreTrainedModel, positions: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+    """Within this context the head of ``model`` sees nothing but ``positions``; the list gets the body's whole output.
 
     ``positions``: (k,) int64, into the flattened (batch × length) inputs. The logits are then (1, k, vocabulary).
     Head and loss are most of a small model's work, and only masked positions have a loss. It hooks into the body's
     output, so it serves any family, whatever its head is called.
     """
 
+    whole: list[torch.Tensor] = []
+
     def pick(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+        whole.append(output.last_hidden_state)
         output.last_hidden_state = output.last_hidden_state.flatten(0, 1)[positions].unsqueeze(0)
         return output
 
     handle = body(model).register_forward_hook(pick)
     try:
-        yield
+        yield whole
     finally:
         handle.remove()
 

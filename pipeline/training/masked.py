@@ -18,6 +18,7 @@ from pipeline.config import Masking
 from pipeline.model.masked_lm import decoder_left_out, head_only_at
 from pipeline.text.encoded import epoch_order
 from pipeline.text.spelling import word_beginnings
+from pipeline.training.halves import contrast_of_halves
 from pipeline.training.loop import Batch, to_device
 from pipeline.training.masked_loss import linear_cross_entropy
 from pipeline.training.precision import autocast
@@ -64,13 +65,15 @@ class MaskedBlocks(NamedTuple):
         A block's random numbers depend on (seed, step, its row in the global batch) alone. Every block hides the same
         number of tokens, so shapes stay the same from one micro-batch to the next; the last word or span to be hidden
         may be cut short for it.
-        Returns int64 tensors: input_ids (n, length); positions (n·k,), into the flattened input; targets (n·k,).
+        Returns int64 tensors: input_ids (n, length); positions (n·k,), into the flattened input; targets (n·k,); and
+        ordinary (n, length), bool: which tokens are not special.
         """
         inputs = self.blocks[which].astype(np.int64)
         n, length = inputs.shape
         hidden = max(1, round(rate * length))
         draws = np.stack([_generator(seed, step, int(row)).random((3, length), dtype=np.float32) for row in rows])
-        priority = np.where(np.isin(inputs, self.special), 2.0, self._order(inputs, draws))
+        ordinary = np.isin(inputs, self.special, invert=True)
+        priority = np.where(ordinary, self._order(inputs, draws), 2.0)
         columns = np.sort(np.argpartition(priority, hidden - 1, axis=1)[:, :hidden], axis=1)
         positions = (columns + np.arange(n)[:, None] * length).ravel()
         targets = inputs.ravel()[positions]
@@ -81,7 +84,7 @@ class MaskedBlocks(NamedTuple):
         inputs.ravel()[positions] = np.select(
             [how < 0.8, how < 0.9], [np.full_like(targets, self.mask_id), other], targets
         )
-        arrays = {"input_ids": inputs, "positions": positions, "targets": targets}
+        arrays = {"input_ids": inputs, "positions": positions, "targets": targets, "ordinary": ordinary}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def _order(self, inputs: np.ndarray, draws: np.ndarray) -> np.ndarray:
@@ -135,15 +138,20 @@ def masked_tokens(batch: Batch) -> int:
     return len(batch["targets"])
 
 
-def summed_loss(model: torch.nn.Module, batch: Batch, *, z_loss: float = 0.0) -> torch.Tensor:
+def summed_loss(model: torch.nn.Module, batch: Batch, *, z_loss: float = 0.0, contrastive: float = 0.0) -> torch.Tensor:
     """Cross-entropy in nats, float32, summed over the hidden tokens; the head runs on those alone.
 
-    What ``z_loss`` weighs (``linear_cross_entropy``) counts in the gradient alone.
+    What ``z_loss`` (``linear_cross_entropy``) and ``contrastive`` (``contrast_of_halves``) weigh counts in the gradient
+    alone. The contrast is multiplied by the number of hidden tokens, since the sum will be divided by it.
     """
     inner: PreTrainedModel = getattr(model, "module", model)  # without DistributedDataParallel's shell
-    with head_only_at(inner, batch["positions"]), decoder_left_out(inner) as decoder:
+    with head_only_at(inner, batch["positions"]) as states, decoder_left_out(inner) as decoder:
         hidden = model(input_ids=batch["input_ids"]).logits[0]
-    return linear_cross_entropy(hidden, decoder.weight, decoder.bias, batch["targets"], z_loss)
+    loss = linear_cross_entropy(hidden, decoder.weight, decoder.bias, batch["targets"], z_loss)
+    if not contrastive:
+        return loss
+    more = contrastive * masked_tokens(batch) * contrast_of_halves(states[0], batch["ordinary"])
+    return loss + (more - more.detach())
 
 
 @torch.no_grad()

@@ -112,7 +112,7 @@ class Session:
                 seed=lambda step: s.seed + sum(step >= start for start in plan.detours),
             ),
             items=masked_tokens,
-            summed_loss=partial(summed_loss, z_loss=s.z_loss),
+            summed_loss=partial(summed_loss, z_loss=s.z_loss, contrastive=s.contrastive),
             rate=lambda step: warmup_stable_decay(step, plan.steps, s.warmup_share, s.decay_share),
             after_step=lambda step, _loss, _norm: after_step(step),
             sound=watch.sound,

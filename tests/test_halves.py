@@ -1,0 +1,73 @@
+"""Halves of blocks that belong together."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from pipeline.config import Model
+from pipeline.model.masked_lm import masked_lm
+from pipeline.training.compilation import compile_layers
+from pipeline.training.halves import TEMPERATURE, contrast_of_halves
+from pipeline.training.masked import MaskedBlocks, masked_tokens, summed_loss
+
+
+def test_the_contrast_is_infonce_over_halves_of_the_document_in_the_middle() -> None:
+    torch.manual_seed(0)
+    states, ordinary = torch.randn(4, 8, 6), torch.ones(4, 8, dtype=torch.bool)
+    ordinary[0, 1] = ordinary[1, 6] = False  # what is before the first and after the second is another document
+    ordinary[3, 3] = False  # the first half ends with its document
+    one = torch.stack([states[0, 2:4].mean(0), states[1, :4].mean(0), states[2, :4].mean(0)])
+    other = torch.stack([states[0, 4:].mean(0), states[1, 4:6].mean(0), states[2, 4:].mean(0)])
+    scores = torch.cosine_similarity(one[:, None], other[None], dim=-1) / TEMPERATURE
+    expected = -(scores.log_softmax(1).diag() + scores.log_softmax(0).diag()).mean() / 2
+    torch.testing.assert_close(contrast_of_halves(states, ordinary), expected)
+    assert contrast_of_halves(states, ~ordinary & False).item() == 0, "no block counts"
+
+
+def _of_topics(n: int = 32, length: int = 16) -> MaskedBlocks:
+    """Blocks of eight topics, each with ten pieces of its own."""
+    chance = np.random.default_rng(0)
+    ids = chance.integers(5, 15, (n, length)) + 10 * (np.arange(n) % 8)[:, None]
+    return MaskedBlocks(ids.astype(np.uint16), np.arange(5), 4, 100)
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_halves_learn_to_find_each_other_and_the_loss_in_the_log_is_that_of_the_tokens(
+    compiled: bool, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    torch.manual_seed(0)
+    model: Any = masked_lm(Model(size="tiny"), tokenizer, 16)
+    if compiled:
+        compile_layers(model)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    data, rows = _of_topics(), np.arange(8)
+    contrasts = []
+    for step in range(12):
+        batch = data.batch(rows, rows, rate=0.2, seed=0, step=step)
+        loss = summed_loss(model, batch, contrastive=1.0)
+        assert torch.equal(loss, summed_loss(model, batch))
+        (loss / masked_tokens(batch)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            states = model.base_model(input_ids=batch["input_ids"]).last_hidden_state
+        contrasts.append(contrast_of_halves(states, batch["ordinary"]).item())
+    assert np.mean(contrasts[-3:]) < np.mean(contrasts[:3]) / 2
+
+
+def test_the_weight_means_the_same_in_any_number_of_micro_batches(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Copies of one micro-batch have the gradient of one of them, once divided by all hidden tokens."""
+    torch.manual_seed(0)
+    model: Any = masked_lm(Model(size="tiny"), tokenizer, 16)
+    batch = _of_topics().batch(np.arange(8), np.arange(8), rate=0.2, seed=0, step=0)
+
+    def gradient(copies: int) -> torch.Tensor:
+        model.zero_grad()
+        for _ in range(copies):
+            (summed_loss(model, batch, contrastive=1.0) / (copies * masked_tokens(batch))).backward()
+        return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+    torch.testing.assert_close(gradient(3), gradient(1))
