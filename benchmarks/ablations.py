@@ -50,6 +50,7 @@ VARIANTS = {
     "vectors × 2": ["pretrain.start_scale=2"],
     "vectors × 4": ["pretrain.start_scale=4"],
     "contrast of halves 0.1": ["pretrain.contrastive=0.1"],
+    "short blocks for half of the steps": ["pretrain.short_share=0.5"],
     "z-loss 1e-4": ["pretrain.z_loss=1e-4"],
     "mean of the last fifth": ["pretrain.average_share=0.2"],
     "mean of the last fifth in place of the fall": ["pretrain.average_share=0.2", "pretrain.decay_share=0"],

@@ -112,6 +112,9 @@ class Pretrain(Settings):
     max_steps: int | None = Field(None, gt=0, description="optimizer steps")
     max_epochs: float | None = Field(None, gt=0, description="passes over the training text")
     length_tokens: int = Field(128, ge=8, description="tokens in a block")
+    short_share: float = Field(
+        0, ge=0, lt=1, description="share of the steps, at the start, on blocks of half that length, twice as many"
+    )
     global_batch_blocks: int = Field(64, ge=1, description="blocks an optimizer step, over all processes")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where it is measured to be faster"
@@ -165,6 +168,12 @@ class Pretrain(Settings):
         if len(given) > 1:
             raise ValueError(f"give one of max_minutes, max_steps and max_epochs, not {' and '.join(given)}")
         return values if given else {**values, "max_minutes": 60}
+
+    @model_validator(mode="after")
+    def _blocks_have_halves(self) -> "Pretrain":
+        if self.short_share and self.length_tokens % 2:
+            raise ValueError("short_share needs an even length_tokens")
+        return self
 
 
 class Finetune(Settings):

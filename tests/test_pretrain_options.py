@@ -10,7 +10,7 @@ from small import small_session
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.program import Interrupted
-from pipeline.training import pretraining
+from pipeline.training import masked, pretraining
 from pipeline.training.averaging import WeightMean
 from pipeline.training.pretraining import train
 
@@ -47,6 +47,7 @@ def _trained(tokenizer: PreTrainedTokenizerFast, out: Path, **more: Any) -> dict
     """The weights of a small run in ``out``, begun again as often as it is stopped."""
     out.mkdir(exist_ok=True)
     while True:
+        torch.compiler.reset()  # as in a new process
         try:
             model, *_ = train(small_session(tokenizer, 8, 16, **BASE | more), out, 0.0, 1.0)
         except Interrupted:
@@ -55,7 +56,12 @@ def _trained(tokenizer: PreTrainedTokenizerFast, out: Path, **more: Any) -> dict
 
 
 @pytest.mark.parametrize(
-    "option", [{"masking": "spans"}, {"average_share": 0.6}, {"z_loss": 0.1}, {"contrastive": 0.5}], ids=str
+    "option",
+    [
+        *({"masking": "spans"}, {"average_share": 0.6}, {"z_loss": 0.1}, {"contrastive": 0.5}, {"short_share": 0.5}),
+        pytest.param({"short_share": 0.5, "compile": "always"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_with_an_option_a_stopped_run_ends_in_the_same_weights_and_log(
     option: dict[str, Any], tokenizer: PreTrainedTokenizerFast, stops: list[int], tmp_path: Path
@@ -97,3 +103,17 @@ def _noting(after: list[list[torch.Tensor]]) -> Any:
         add(mean)
 
     return noting
+
+
+def test_short_blocks_come_first_and_every_step_reads_as_many_tokens(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[torch.Tensor] = []
+
+    def summed_loss(model: Any, batch: dict[str, torch.Tensor], **more: Any) -> torch.Tensor:
+        read.append(batch["input_ids"])
+        return masked.summed_loss(model, batch, **more)
+
+    monkeypatch.setattr(pretraining, "summed_loss", summed_loss)
+    _trained(tokenizer, tmp_path / "run", short_share=0.3, micro_batch_blocks=4)
+    assert [tuple(ids.shape) for ids in read] == [(8, 8)] * 6 + [(4, 16)] * 10, "3 of 8 steps, in two micro-batches"

@@ -20,6 +20,10 @@ def keep_compiled_in(folder: Path) -> None:
 
 
 def compile_layers(model: PreTrainedModel) -> None:
-    """Compile each of the repeated layers, in place: compiled once, the code serves them all, in seconds."""
+    """Compile each of the repeated layers, in place: compiled once, the code serves them all, in seconds.
+
+    Each shape gets code of its own. Else the second shape would get code for any, which need not give the same bits and
+    which a run that is resumed after the last step of the first shape would never come to.
+    """
     for layer in layers(model):
-        layer.compile()
+        layer.compile(dynamic=False)

@@ -5,9 +5,10 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from pipeline.training import checkpoint
 from pipeline.training.averaging import WeightMean
 from pipeline.training.compilation import can_compile, compile_layers
 from pipeline.training.journal import Journal
-from pipeline.training.loop import adamw, fit, warmup_stable_decay
+from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
 from pipeline.training.masked import MaskedBlocks, masked_tokens, summed_loss, training_steps, validation_nats
 from pipeline.training.memory import halved, is_out_of_memory
 from pipeline.training.optimizers import muon_and_adamw
@@ -97,26 +98,36 @@ class Session:
         after_step: Callable[[int], None],
     ) -> None:
         """Take ``steps`` of the run that ``plan`` lays out."""
-        s = self.settings
+        s, turn = self.settings, self.short_steps(plan)
+        short, whole = range(steps.start, min(turn, steps.stop)), range(max(turn, steps.start), steps.stop)
         fit(
             self.accelerator,
             wrapped,
             optimizers,
-            training_steps(
-                self.train,
-                self.accelerator,
-                steps,
-                global_batch=s.global_batch_blocks,
-                micro_batch=plan.micro_batch,
-                rate=lambda step: s.mask_rate + (s.mask_rate_end - s.mask_rate) * step / plan.steps,
-                seed=lambda step: s.seed + sum(step >= start for start in plan.detours),
-            ),
+            chain(self._batches(plan, short, cut=2), self._batches(plan, whole, cut=1)),
             items=masked_tokens,
             summed_loss=partial(summed_loss, z_loss=s.z_loss, contrastive=s.contrastive),
             rate=lambda step: warmup_stable_decay(step, plan.steps, s.warmup_share, s.decay_share),
             after_step=lambda step, _loss, _norm: after_step(step),
             sound=watch.sound,
             precision=plan.precision,
+        )
+
+    def short_steps(self, plan: Plan) -> int:
+        """The steps at the start that read blocks of half the length, twice as many."""
+        return math.ceil(self.settings.short_share * plan.steps)
+
+    def _batches(self, plan: Plan, steps: range, cut: int) -> Iterator[tuple[int, list[Batch]]]:
+        """What ``steps`` read, in blocks cut into ``cut`` parts."""
+        s = self.settings
+        return training_steps(
+            self.train._replace(blocks=self.train.blocks.reshape(-1, s.length_tokens // cut)),
+            self.accelerator,
+            steps,
+            global_batch=s.global_batch_blocks * cut,
+            micro_batch=plan.micro_batch * cut,
+            rate=lambda step: s.mask_rate + (s.mask_rate_end - s.mask_rate) * step / plan.steps,
+            seed=lambda step: s.seed + sum(step >= start for start in plan.detours),
         )
 
     def valid_nats(self, wrapped: Any, plan: Plan) -> float:
@@ -157,7 +168,8 @@ def _trial(session: Session, trial: Plan) -> tuple[float, float]:
     """Seconds that a step and an evaluation take, from some steps that are then forgotten."""
     _, wrapped, optimizers = session.start(compiled=trial.compiled)
     at: list[float] = []
-    steps = range(WARM_UP_STEPS + MEASURED_STEPS)
+    begin = max(0, session.short_steps(trial) - 1)  # one step warms up short blocks, the next one whole ones
+    steps = range(begin, begin + WARM_UP_STEPS + MEASURED_STEPS)
     session.take_steps(wrapped, optimizers, trial, steps, Watch(), lambda _step: at.append(time.monotonic()))
     step = (at[-1] - at[WARM_UP_STEPS - 1]) / MEASURED_STEPS
     session.valid_nats(wrapped, trial)
