@@ -58,16 +58,21 @@ def test_halves_learn_to_find_each_other_and_the_loss_in_the_log_is_that_of_the_
     assert np.mean(contrasts[-3:]) < np.mean(contrasts[:3]) / 2
 
 
-def test_the_weight_means_the_same_in_any_number_of_micro_batches(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Copies of one micro-batch have the gradient of one of them, once divided by all hidden tokens."""
+@pytest.mark.parametrize("blocks", [4, 8])
+def test_the_weight_means_the_same_in_micro_batches_of_any_size(
+    blocks: int, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Divided by the hidden tokens, as a step's gradient is, it is that of the mean contrast beside the mean loss."""
     torch.manual_seed(0)
     model: Any = masked_lm(Model(size="tiny"), tokenizer, 16)
-    batch = _of_topics().batch(np.arange(8), np.arange(8), rate=0.2, seed=0, step=0)
+    batch = _of_topics().batch(np.arange(blocks), np.arange(blocks), rate=0.2, seed=0, step=0)
 
-    def gradient(copies: int) -> torch.Tensor:
+    def gradient(loss: torch.Tensor) -> torch.Tensor:
         model.zero_grad()
-        for _ in range(copies):
-            (summed_loss(model, batch, contrastive=1.0) / (copies * masked_tokens(batch))).backward()
+        loss.backward()
         return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
-    torch.testing.assert_close(gradient(3), gradient(1))
+    states = model(input_ids=batch["input_ids"], output_hidden_states=True).hidden_states[-1]
+    mean = summed_loss(model, batch) / masked_tokens(batch) + 0.5 * contrast_of_halves(states, batch["ordinary"])
+    ours = gradient(summed_loss(model, batch, contrastive=0.5) / masked_tokens(batch))
+    torch.testing.assert_close(ours, gradient(mean))
