@@ -64,7 +64,12 @@ LINE = {
             True,
             True,
         ),
-        Stage("score", "read the test documents, once, and measure", ("score",), ("finetune/*", "fetch/labelled/*")),
+        Stage(
+            "score",
+            "read the test documents, once, and measure",
+            ("score",),
+            ("finetune/*", "fetch/labelled/*", "filter/train.jsonl"),
+        ),
         Stage("report", "write the page that tells how it went", (), ("*/*",)),
     )
 }

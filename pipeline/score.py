@@ -1,12 +1,14 @@
 """Read the test documents, once, and measure what the transfer was worth.
 
-Reads ``finetune/`` and ``fetch/labelled/{train,test}.jsonl``; no other stage opens the test documents. Writes
-``scores.json`` (every figure with its interval, beside the baselines', the tests against each, how far probabilities
-can be believed, and the verdict), ``predictions.jsonl`` (what the shipped model says of each test document) and
-``hardest.jsonl`` (the documents that all seeds together are most confidently wrong about).
+Reads ``finetune/``, ``fetch/labelled/{train,test}.jsonl`` and, for word vectors, ``filter/train.jsonl``; no other
+stage opens the test documents. Writes ``scores.json`` (every figure with its interval, beside the baselines', the tests
+against the controls, how far probabilities can be believed, and the verdict), ``predictions.jsonl`` (what the shipped
+model says of each test document) and ``hardest.jsonl`` (the documents that all seeds together are most confidently
+wrong about).
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -26,6 +28,7 @@ from pipeline.transfer.baseline import tfidf_svm
 from pipeline.transfer.classifier import quiet_transformers
 from pipeline.transfer.joining import mixed
 from pipeline.transfer.shipped import classify, load
+from pipeline.transfer.static import SAMPLE_WORDS, fasttext_logistic
 
 Classes = list[int]
 Table = npt.NDArray[np.floating[Any]]
@@ -46,7 +49,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         said["joined"] = {seed: mixed(choice["share"], each, linear) for seed, each in said["network"].items()}
     said = {"test": said[choice["answer"]], **{name: seeds for name, seeds in said.items() if seeds}}
     seen = {name: [each.argmax(-1).tolist() for each in seeds.values()] for name, seeds in said.items()}
-    seen["tfidf_svm"] = [lexical_classes(run, texts, labels)]
+    seen |= {name: [classes] for name, classes in said_by_baselines(run, texts, labels).items()}
     drawn = bootstrap.draws(len(test), run.config.score.resamples)
     resampled = {name: bootstrap.resampled(drawn, seeds, true, len(labels)) for name, seeds in seen.items()}
     figures = {name: summary(seeds, true, resampled[name]) for name, seeds in seen.items()}
@@ -58,9 +61,9 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     def judged(name: str, answers: Classes) -> dict[str, Any]:
         return verdict(
             figures[name]["accuracy"]["mean"],
-            {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in BASELINES},
+            {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in CONTROLS},
             len(test),
-            BASELINES,
+            CONTROLS,
             ANSWERING[choice["answer"] if name == "test" else name],
         )
 
@@ -96,7 +99,8 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
 
 PLACES = {"network": ".", "linear": "linear", "scratch": "scratch"}  # under finetune/
-BASELINES = {"tfidf_svm": "character TF-IDF with a linear SVM", "scratch": "the same network from random weights"}
+CONTROLS = {"tfidf_svm": "character TF-IDF with a linear SVM", "scratch": "the same network from random weights"}
+BASELINES = ("tfidf_svm", "fasttext_logistic", "scratch")
 ANSWERING = {
     "network": "the transferred network",
     "linear": "a linear classifier that reads the pretrained body",
@@ -138,11 +142,16 @@ def finetuned(run: Run) -> dict[str, Any]:
     return counts
 
 
-def lexical_classes(run: Run, texts: list[str], labels: list[str]) -> Classes:
-    """What the baseline says that learns from the same training documents."""
+def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str, Classes]:
+    """What the baselines say that learn from the same training documents: one that reads characters, one words."""
     train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
-    fitted = tfidf_svm([row["text"] for row in train], [row["label"] for row in train])
-    return [labels.index(label) for label in fitted.predict(texts)]
+    learned = [row["text"] for row in train], [row["label"] for row in train]
+    filtered = read_manifest(run.folder / "filter")
+    assert filtered, "the recipe asks for the filter stage first"
+    every = -(-filtered["counts"]["kept"]["train"]["words"] // SAMPLE_WORDS)
+    corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
+    fitted = {"tfidf_svm": tfidf_svm(*learned), "fasttext_logistic": fasttext_logistic(corpus, *learned)}
+    return {name: [labels.index(label) for label in each.predict(texts)] for name, each in fitted.items()}
 
 
 def summary(seeds: list[Classes], true: Classes, resampled: dict[str, bootstrap.Floats]) -> dict[str, Any]:

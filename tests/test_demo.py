@@ -71,6 +71,7 @@ def test_it_tells_once_and_again_when_a_stage_has_run_again(
         "8.12 → 4.72",
         "82.0",
         "72.0",
+        "word vectors + linear classifier",
         "neutral",
         *demo.UNSEEN,
         "report/index.html",

@@ -55,9 +55,10 @@ def test_the_interval_is_as_wide_as_theory_says() -> None:
 def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path) -> None:
     counts = score.work(tuned, tmp_path)
     told = json.loads((tmp_path / "scores.json").read_text("utf-8"))
-    for system in (told["test"], told["baselines"]["tfidf_svm"], told["baselines"]["scratch"]):
+    for system in (told["test"], *told["baselines"].values()):
         for figure in ("accuracy", "macro_f1", "weighted_f1", "mcc"):
             assert system[figure].keys() == {"mean", "sd", "low", "high", "per_seed"}
+    assert [*told["baselines"]] == ["tfidf_svm", "fasttext_logistic", "scratch"]
     accuracy = told["test"]["accuracy"]
     assert len(accuracy["per_seed"]) == 2
     assert accuracy["mean"] == pytest.approx(sum(accuracy["per_seed"]) / 2)

@@ -65,8 +65,14 @@ def make_run(root: Path, family: str = "bert", splits: dict[str, list[dict[str, 
         for split, rows in splits.items():
             write_jsonl(part / "labelled" / f"{split}.jsonl", rows)
 
+    def filtered(part: Path) -> dict[str, Any]:
+        texts = [row["text"] for row in documents("corpus", 60)]
+        write_jsonl(part / "train.jsonl", ({"id": str(i), "text": text} for i, text in enumerate(texts)))
+        return {"kept": {"train": {"documents": 60, "words": sum(len(text.split()) for text in texts)}}}
+
     fill = {
         "fetch": labelled,
+        "filter": filtered,
         "tokenizer": save_tokenizer,
         "pretrain": lambda part: save_checkpoint(part, family, save_tokenizer(part)),
     }

@@ -25,6 +25,7 @@ NAMES = {
     "network": "its network alone",
     "linear": "its linear classifier alone",
     "tfidf_svm": "character TF-IDF + linear SVM",
+    "fasttext_logistic": "word vectors + linear classifier",
     "scratch": "same network, random start",
 }
 NOT_REASONS = ("pages", "documents", "words", "text_bytes")  # among what extract counts of a source

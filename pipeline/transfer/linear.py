@@ -60,7 +60,7 @@ def choose(texts: Sequence[str], vectors: Floats, classes: Sequence[int], machin
     accuracy = {
         (weights, regularisation): float(
             cross_val_score(
-                _machine(machine, regularisation), _joined(words, vectors, weights), classes, cv=_folds(classes)
+                _machine(machine, regularisation), _joined(words, vectors, weights), classes, cv=stratified(classes)
             ).mean()
         )
         for weights in itertools.product(WEIGHTS, repeat=vectors.shape[1])
@@ -80,7 +80,7 @@ def fit(texts: Sequence[str], vectors: Floats, classes: Sequence[int], choice: C
     rows = _joined(lexical.fit_transform(texts) if lexical else None, vectors - centres, choice.weights)
     machine = _machine(choice.machine, choice.regularisation)
     method = "decision_function" if hasattr(machine, "decision_function") else "predict_proba"
-    unseen = cross_val_predict(machine, rows, classes, cv=_folds(classes), method=method)
+    unseen = cross_val_predict(machine, rows, classes, cv=stratified(classes), method=method)
     heat = temperature(_decisions(unseen, method), classes)
     return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, classes), heat)
 
@@ -116,7 +116,7 @@ def _machine(name: str, regularisation: float) -> Any:
     return LinearSVC(C=regularisation, random_state=0) if name == "svm" else LogisticRegression(C=regularisation)
 
 
-def _folds(classes: Sequence[int]) -> Any:
+def stratified(classes: Sequence[int] | npt.NDArray[np.integer]) -> Any:
     """As many as the rarest class has documents, between two and ``FOLDS``."""
     from sklearn.model_selection import StratifiedKFold
 
