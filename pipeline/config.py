@@ -202,6 +202,12 @@ class Finetune(Settings):
         "auto", description="auto: bf16 where it is measured to be faster"
     )
     seeds: int = Field(5, ge=1, description="independent runs: head, data order and dropout differ")
+    ship: Literal["best", "soup", "distilled"] = Field(
+        "best",
+        description="of the seeds the best on dev; the mean of their weights (then all start from one head); or one "
+        "network that learns from what all, and a linear classifier beside them, say of unlabelled text",
+    )
+    unlabelled: int = Field(2000, ge=1, description="passages of the corpus to learn from: ship=distilled")
     epochs: int = Field(10, ge=1)
     batch_documents: int = Field(16, ge=1, description="documents an optimizer step, over all processes")
     learning_rate: float = Field(2e-4, gt=0, description="peak rate")
@@ -217,6 +223,12 @@ class Finetune(Settings):
     def _windows_suit_networks(self) -> "Finetune":
         if self.long_documents == "windows" and self.strategy in ("auto", "hybrid", "features"):
             raise ValueError("only networks read windows: set finetune.strategy=full, or another without features")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_are_shipped(self) -> "Finetune":
+        if self.ship != "best" and self.strategy in ("features", "scratch"):
+            raise ValueError(f"ship={self.ship} makes one transferred network of several: set another strategy")
         return self
 
 

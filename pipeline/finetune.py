@@ -2,34 +2,44 @@
 
 Reads ``pretrain/``, ``tokenizer/`` and ``fetch/labelled/{train,dev}.jsonl``, never the test documents. Writes
 ``seed-<i>/`` (a network a seed), ``scratch/seed-<i>/`` (the same network without transfer), ``linear/seed-0/`` (a
-linear classifier on lexical features and the frozen body) where the strategy asks for it, ``model/`` (what is shipped:
-a network, the linear classifier, or both joined) and ``metrics.jsonl`` (a line an epoch). The config.json of each
-network holds the temperature of its probabilities, fitted on dev. Without a dev split, ``folds/`` holds figures of a
-cross-validation.
+linear classifier on lexical features and the frozen body) where the strategy asks for it, ``soup/seed-0/`` or
+``distilled/seed-0/`` (one network made of all seeds; a distilled one reads ``filter/train.jsonl``) where
+``finetune.ship`` does, ``model/`` (what is shipped: a network, the linear classifier, or both joined) and
+``metrics.jsonl`` (a line an epoch). The config.json of each network holds the temperature of its probabilities, fitted
+on dev. Without a dev split, ``folds/`` holds figures of a cross-validation.
 """
 
 from pathlib import Path
 from typing import Any
+
+from accelerate.utils import broadcast_object_list
 
 from pipeline.artifacts import Run, sha256
 from pipeline.program import log, stage_main
 from pipeline.text.documents import write_jsonl
 from pipeline.transfer import shipped
 from pipeline.transfer.bench import open_bench
+from pipeline.transfer.ensembles import DISTILLED, distil, soup
 from pipeline.transfer.joining import JOINING, join
-from pipeline.transfer.networks import best, dev_accuracy, metrics, origin, train_all
+from pipeline.transfer.networks import best, dev_accuracy, metrics, origin, own, train_all
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     bench, counts = open_bench(run, out)
-    stories = train_all(bench)
+    trained = train_all(bench)
+    stories = trained | (soup(bench, trained) if bench.settings.ship == "soup" else {})
     choice: dict[str, Any] = (
         join(bench, stories) if bench.settings.strategy in JOINING else {"answer": "network", "share": 1.0}
     )
+    seed = best(stories).folder if own(stories) else ""
+    if bench.settings.ship == "distilled":
+        (share,) = broadcast_object_list([choice.get("evidence", {}).get("joined", {"share": 1.0})["share"]])
+        stories |= distil(bench, stories, share, run.input("filter/train.jsonl"))
+        choice |= {"answer": "distilled", "share": 1.0, "teacher_share": share}
+        seed = DISTILLED.folder
     if not bench.accelerator.is_main_process:
         return {}
-    write_jsonl(out / "metrics.jsonl", metrics(stories))
-    seed = best(stories).folder if any(job.strategy != "scratch" for job in stories) else ""
+    write_jsonl(out / "metrics.jsonl", metrics(trained))
     shipped.ship(choice["answer"], choice["share"], out / seed, out / "linear" / "seed-0", out / "model")
     log.info("finetune: the model to ship: %s %s", choice["answer"], seed)
     return {

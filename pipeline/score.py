@@ -44,10 +44,12 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
     said = {name: said_by_seed(accelerator, folder / place, texts) for name, place in PLACES.items()}
     choice = finetuned(run)["choice"]
-    if choice["answer"] == "joined":
+    networks = "soup" if said["soup"] else "network"  # those of which one is shipped
+    answer = networks if choice["answer"] == "network" else choice["answer"]
+    if answer == "joined":
         (linear,) = said["linear"].values()
-        said["joined"] = {seed: mixed(choice["share"], each, linear) for seed, each in said["network"].items()}
-    said = {"test": said[choice["answer"]], **{name: seeds for name, seeds in said.items() if seeds}}
+        said["joined"] = {seed: mixed(choice["share"], each, linear) for seed, each in said[networks].items()}
+    said = {"test": said[answer], **{name: seeds for name, seeds in said.items() if seeds}}
     seen = {name: [each.argmax(-1).tolist() for each in seeds.values()] for name, seeds in said.items()}
     seen |= {name: [classes] for name, classes in said_by_baselines(run, texts, labels).items()}
     drawn = bootstrap.draws(len(test), run.config.score.resamples)
@@ -56,7 +58,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
     probabilities = classify(accelerator, classifier, texts)
     shipped = probabilities.argmax(-1).tolist()
-    rivals = {"tfidf_svm": seen["tfidf_svm"][0], "scratch": twin(run, said["scratch"]).argmax(-1).tolist()}
+    rivals = {"tfidf_svm": seen["tfidf_svm"][0], "scratch": of_shipped(run, said["scratch"]).argmax(-1).tolist()}
 
     def judged(name: str, answers: Classes) -> dict[str, Any]:
         return verdict(
@@ -64,7 +66,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
             {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in CONTROLS},
             len(test),
             CONTROLS,
-            ANSWERING[choice["answer"] if name == "test" else name],
+            ANSWERING[answer if name == "test" else name],
         )
 
     result = {
@@ -79,13 +81,13 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         },
         "shipped": scores.summary(shipped, true),
         "calibration": believed(probabilities, true, classifier.temperature),
-        "parts": {name: figures[name] for name in ("network", "linear", "joined") if name in figures},
+        "answer": answer,
+        "parts": {name: figures[name] for name in ANSWERING if name in figures},
         "baselines": {name: figures[name] for name in BASELINES},
         **judged("test", shipped),
     }
-    if choice["answer"] != "network" and "network" in said:  # what the network is worth without what it is joined with
-        best = said["network"][finetuned(run)["shipped"]].argmax(-1).tolist()
-        result["network_alone"] = judged("network", best)
+    if answer != networks and networks in said:  # what the network is worth without what it is joined with
+        result["network_alone"] = judged(networks, of_shipped(run, said[networks]).argmax(-1).tolist())
     write_json(out / "scores.json", result)
     write_jsonl(out / "predictions.jsonl", predictions(test, probabilities, labels))
     write_jsonl(out / "hardest.jsonl", hardest(test, list(said["test"].values()), labels))
@@ -98,12 +100,14 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     }
 
 
-PLACES = {"network": ".", "linear": "linear", "scratch": "scratch"}  # under finetune/
+PLACES = {name: name for name in ("linear", "soup", "distilled", "scratch")} | {"network": "."}  # under finetune/
 CONTROLS = {"tfidf_svm": "character TF-IDF with a linear SVM", "scratch": "the same network from random weights"}
 BASELINES = ("tfidf_svm", "fasttext_logistic", "scratch")
 ANSWERING = {
     "network": "the transferred network",
     "linear": "a linear classifier that reads the pretrained body",
+    "soup": "the network of the transferred networks' mean weights",
+    "distilled": "the network that learned from what all seeds say",
     "joined": "the transferred network together with a linear classifier",
 }
 HARDEST = 20
@@ -129,9 +133,9 @@ def said_by_seed(accelerator: Accelerator, folder: Path, texts: list[str]) -> di
     return {seed.name: classify(accelerator, load(seed), texts) for seed in seeds}
 
 
-def twin(run: Run, controls: dict[str, Table]) -> Table:
-    """What the control says that met the documents in the same order as the shipped model; else the first one."""
-    return controls.get(finetuned(run)["shipped"], next(iter(controls.values())))
+def of_shipped(run: Run, seeds: dict[str, Table]) -> Table:
+    """What the one of ``seeds`` says that met the documents in the same order as the shipped model; else the first."""
+    return seeds.get(finetuned(run)["shipped"], next(iter(seeds.values())))
 
 
 def finetuned(run: Run) -> dict[str, Any]:

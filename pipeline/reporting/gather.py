@@ -24,6 +24,9 @@ EXCERPT_LETTERS = 280
 NAMES = {
     "network": "its network alone",
     "linear": "its linear classifier alone",
+    "joined": "network and linear classifier",
+    "soup": "its networks' mean weights",
+    "distilled": "network distilled from all seeds",
     "tfidf_svm": "character TF-IDF + linear SVM",
     "fasttext_logistic": "word vectors + linear classifier",
     "scratch": "same network, random start",
@@ -109,13 +112,13 @@ def language(code: str) -> dict[str, str]:
 
 
 def score_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
-    """Accuracy of the classifier, of the parts that it is joined from and of each baseline, with intervals."""
-    parts = scores.get("parts", {}) if "joined" in scores.get("parts", {}) else {}
+    """Accuracy of the classifier, of what it was made of or chosen from, and of each baseline, with intervals."""
+    parts = {name: part for name, part in scores.get("parts", {}).items() if name != scores.get("answer")}
     rows = [
         {"name": NAMES.get(name, name), "ours": ours, **measured["accuracy"]}
         for name, measured, ours in (
             ("transferred model", scores.get("test", {}), True),
-            *((name, measured, True) for name, measured in parts.items() if name != "joined"),
+            *((name, measured, True) for name, measured in parts.items()),
             *((name, measured, False) for name, measured in scores.get("baselines", {}).items()),
         )
         if "accuracy" in measured

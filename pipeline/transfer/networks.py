@@ -36,9 +36,15 @@ def train_all(bench: Bench) -> dict[Job, Any]:
     wanted = jobs(bench.settings, "dev" in bench.splits)
     for job in wanted:
         if not (bench.out / job.folder).exists():
-            train_one(job, bench)
-        bench.accelerator.wait_for_everyone()  # rank 0 writes
-    return {job: json.loads((bench.out / job.folder / STORY).read_text("utf-8")) for job in wanted}
+            write(job, bench, *learn(job, bench))
+        bench.accelerator.wait_for_everyone()  # the seeds ask the folds for their temperature
+    return {job: read_story(job, bench) for job in wanted}
+
+
+def read_story(job: Job, bench: Bench) -> dict[str, Any]:
+    bench.accelerator.wait_for_everyone()  # rank 0 writes
+    story: dict[str, Any] = json.loads((bench.out / job.folder / STORY).read_text("utf-8"))
+    return story
 
 
 def jobs(settings: Finetune, has_dev: bool) -> list[Job]:
@@ -57,9 +63,8 @@ def network_strategy(settings: Finetune) -> str:
     return settings.network if settings.strategy in ("auto", "hybrid") else settings.strategy
 
 
-def train_one(job: Job, bench: Bench) -> None:
-    """Train the network of ``job`` and write its folder, which appears when it is whole."""
-    model, story = learn(job, bench)
+def write(job: Job, bench: Bench, model: Any, story: dict[str, Any]) -> None:
+    """Write the folder of ``job``, which appears when it is whole."""
     if bench.accelerator.is_main_process:
         part = bench.out / f"{job.folder}.part"
         part.mkdir(parents=True, exist_ok=True)
@@ -75,7 +80,8 @@ def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
     documents that it did not learn from, ``unseen_logits``: what it says of them.
     """
     start = classifier.scratch if job.strategy == "scratch" else classifier.pretrained
-    model, origin = start(bench.checkpoint, bench.labels, job.seed, bench.settings)
+    one_head = bench.settings.ship == "soup" and job.strategy != "scratch"
+    model, origin = start(bench.checkpoint, bench.labels, 0 if one_head else job.seed, bench.settings)
     if bench.settings.long_documents == "windows":
         model.config.window_tokens = bench.tokenizer.model_max_length
     require_vocabulary(bench.splits["train"].ids, model)
@@ -87,11 +93,18 @@ def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
         f"{name} {last[name]:.3f}" for name in ("loss_nats", "dev_nats", "dev_accuracy") if name in last
     )
     log.info("finetune: %s, %s: %s; %.1f s", job.strategy, Path(job.folder).name, figures, seconds)
-    unseen = logits(bench.accelerator, model, dev.ids, pad).numpy() if dev else None
-    heat = temperature(unseen, dev.classes()) if dev and unseen is not None else _folds_temperature(bench.out)
+    return model, {"origin": origin, "epochs": epochs, **examined(bench, model, dev)}
+
+
+def examined(bench: Bench, model: Any, dev: Labelled | None) -> dict[str, Any]:
+    """Give ``model`` its temperature; it, and the logits of the documents that it was fitted on, if any."""
+    if dev is None:
+        heat, told = _folds_temperature(bench.out), {}
+    else:
+        unseen = logits(bench.accelerator, model, dev.ids, bench.tokenizer.pad_token_id).numpy()
+        heat, told = temperature(unseen, dev.classes()), {"unseen_logits": unseen.tolist()}
     model.config.calibration_temperature = heat
-    told = {} if unseen is None else {"unseen_logits": unseen.tolist()}
-    return model, {"origin": origin, "temperature": heat, "epochs": epochs, **told}
+    return {"temperature": heat, **told}
 
 
 def held_out(splits: dict[str, Labelled]) -> list[list[int]]:
@@ -104,7 +117,7 @@ def unseen_probabilities(stories: dict[Job, Any]) -> list[npt.NDArray[np.float64
     crossed = [probabilities(story) for job, story in stories.items() if job.fold is not None]
     if crossed:
         return [np.concatenate(crossed)]
-    return [probabilities(story) for job, story in stories.items() if job.strategy != "scratch"]
+    return [probabilities(stories[job]) for job in own(stories)]
 
 
 def probabilities(story: dict[str, Any]) -> npt.NDArray[np.float64]:
@@ -128,17 +141,21 @@ def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Lab
     return data.part(kept), data.part(left_out)
 
 
+def own(stories: dict[Job, Any]) -> list[Job]:
+    """The networks of which one is shipped: the soup, where there is one; else the seeds."""
+    soup = [job for job in stories if job.strategy == "soup"]
+    return soup or [job for job in stories if job.folder.startswith("seed-")]
+
+
 def best(stories: dict[Job, Any]) -> Job:
     """The seed with the best dev accuracy, then the least dev loss; the first where there is no dev split."""
-    own = [job for job in stories if job.folder.startswith("seed-")]
-    last = {job: stories[job]["epochs"][-1] for job in own}
-    return min(own, key=lambda job: (-last[job].get("dev_accuracy", 0), last[job].get("dev_nats", 0)))
+    last = {job: stories[job]["epochs"][-1] for job in own(stories)}
+    return min(last, key=lambda job: (-last[job].get("dev_accuracy", 0), last[job].get("dev_nats", 0)))
 
 
 def origin(stories: dict[Job, Any]) -> dict[str, Any]:
     """What the model to ship took over from the checkpoint. Where no network learns, the body is read as it is."""
-    own = [job for job in stories if job.strategy != "scratch"]
-    proof: dict[str, Any] = stories[best(stories)]["origin"] if own else {"new_tensors": []}
+    proof: dict[str, Any] = stories[best(stories)]["origin"] if own(stories) else {"new_tensors": []}
     return proof
 
 

@@ -1,0 +1,75 @@
+"""One network in place of those of all seeds: the mean of their weights, or one that learned from what they say.
+
+A soup (Wortsman et al. 2022, arXiv 2203.05482) wants networks that started from the same weights, head included, and
+differ in the order of documents and in dropout: ``networks.learn`` sees to that. Distillation (Hinton et al. 2015,
+arXiv 1503.02531) wants documents that the teacher has not learned from, so that its probabilities can be believed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.program import log
+from pipeline.text.documents import read_jsonl
+from pipeline.text.passages import passages
+from pipeline.transfer import classifier, shipped
+from pipeline.transfer.bench import Bench
+from pipeline.transfer.documents import encode
+from pipeline.transfer.joining import mixed
+from pipeline.transfer.networks import Job, examined, learn, network_strategy, own, read_story, write
+from pipeline.transfer.training import Labelled, evaluation
+
+SOUP = Job("soup", 0, "soup/seed-0")
+DISTILLED = Job("distilled", 0, "distilled/seed-0")
+
+
+def soup(bench: Bench, stories: dict[Job, Any]) -> dict[Job, Any]:
+    """Write the network whose weights are the mean of the seeds', unless it is there; its story."""
+    if not (bench.out / SOUP.folder).exists():
+        first, *others = (bench.out / job.folder for job in own(stories))
+        model, _ = classifier.load(first)
+        with torch.no_grad():
+            for count, folder in enumerate(others, start=2):
+                for mean, each in zip(model.parameters(), classifier.load(folder)[0].parameters(), strict=True):
+                    mean += (each - mean) / count
+        dev = bench.splits.get("dev")
+        seen = examined(bench, model.to(bench.accelerator.device), dev)
+        epochs = [evaluation(torch.tensor(seen["unseen_logits"]), dev.classes()) if dev else {}]
+        log.info("finetune: soup of %d networks: %s", 1 + len(others), epochs[0])
+        write(SOUP, bench, model, {"origin": stories[own(stories)[0]]["origin"], "epochs": epochs, **seen})
+    return {SOUP: read_story(SOUP, bench)}
+
+
+def distil(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) -> dict[Job, Any]:
+    """Write the network that learned from all seeds and the linear classifier, unless it is there; its story."""
+    if not (bench.out / DISTILLED.folder).exists():
+        splits = {**bench.splits, "train": taught(bench, stories, share, corpus)}
+        start = Job(network_strategy(bench.settings), DISTILLED.seed, DISTILLED.folder)
+        write(DISTILLED, bench, *learn(start, bench._replace(splits=splits)))
+    return {DISTILLED: read_story(DISTILLED, bench)}
+
+
+def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) -> Labelled:
+    """The documents of train with their own labels, and passages of ``corpus`` with what the teacher says of them.
+
+    The teacher is the mean over the seeds' probabilities, with a ``share`` beside those of the linear classifier.
+    """
+    lengths = [len(text) for text in bench.texts["train"]]
+    texts = passages(read_jsonl(corpus), lengths, bench.settings.unlabelled)
+
+    def said(folder: str) -> shipped.Table:
+        return shipped.classify(bench.accelerator, shipped.load(bench.out / folder), texts)
+
+    table = np.mean([said(job.folder) for job in own(stories)], 0)
+    if share < 1:
+        table = mixed(share, table, said("linear/seed-0"))
+    log.info(
+        "finetune: %d passages of the corpus to learn from; the teacher is sure by %.2f",
+        len(texts),
+        table.max(-1).mean(),
+    )
+    ids, _ = encode(bench.tokenizer, texts, bench.tokenizer.model_max_length)
+    train = bench.splits["train"]
+    return Labelled(train.ids + ids, np.concatenate([train.targets, table.astype(np.float32)]))

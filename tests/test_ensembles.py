@@ -1,0 +1,122 @@
+"""One network in place of those of all seeds: a soup of them, or one that learned from them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import upstream
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from pipeline import finetune, score
+from pipeline.artifacts import Run
+from pipeline.config import Finetune, load
+from pipeline.text.documents import read_jsonl
+from pipeline.text.passages import passages
+from pipeline.training.processes import processes
+from pipeline.transfer import ensembles, networks, shipped, training
+from pipeline.transfer.bench import open_bench
+
+
+def finished(root: Path, *settings: str, dev: bool = True) -> tuple[Run, dict[str, Any]]:
+    splits = {"train": upstream.documents("train", 60), "test": upstream.documents("test", 30)}
+    made = upstream.make_run(root, "bert", splits | ({"dev": upstream.documents("dev", 21)} if dev else {}))
+    changes = [f"finetune.{each}" for each in ("epochs=1", "unlabelled=40", *settings)]
+    run = Run(load(made.argument, changes), made.argument)
+    return run, upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
+
+
+def scored(run: Run, out: Path) -> dict[str, Any]:
+    out.mkdir()
+    score.work(run, out)
+    told: dict[str, Any] = json.loads((out / "scores.json").read_text("utf-8"))
+    return told
+
+
+@pytest.mark.parametrize("dev", [True, False])
+def test_a_soup_is_the_mean_of_networks_that_started_from_one_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dev: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    starts: list[torch.Tensor] = []
+    train = training.train
+
+    def watched(accelerator: Accelerator, model: Any, *rest: Any) -> Any:
+        starts.append(model.classifier.weight.detach().clone())
+        return train(accelerator, model, *rest)
+
+    monkeypatch.setattr(networks, "train", watched)
+    run, counts = finished(tmp_path, "ship=soup", dev=dev)
+    *own, control, other_control = starts
+    assert all(torch.equal(start, own[0]) for start in own)
+    assert not torch.equal(control, own[0])
+    assert not torch.equal(control, other_control)
+    one, two, soup = (
+        load_file(run.input(f"finetune/{name}/model.safetensors")) for name in ("seed-0", "seed-1", "model")
+    )
+    assert not torch.equal(one["classifier.weight"], two["classifier.weight"]), "the order of documents differs"
+    for name in soup:
+        torch.testing.assert_close(soup[name], (one[name] + two[name]) / 2)
+    assert counts["shipped"] == "soup/seed-0"
+    assert ("soup" in counts["dev_accuracy"]) == dev
+    assert {row["strategy"] for row in read_jsonl(run.input("finetune/metrics.jsonl"))} == {"full", "scratch"}
+    told = scored(run, tmp_path / "out")
+    assert told["answer"] == "soup"
+    assert told["test"]["accuracy"] == told["parts"]["soup"]["accuracy"] != told["parts"]["network"]["accuracy"]
+
+
+@pytest.mark.parametrize("strategy", ["hybrid", "full"])
+def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, counts = finished(tmp_path, f"strategy={strategy}", "ship=distilled")
+    assert counts["shipped"] == "distilled/seed-0"
+    assert {"full", "distilled", "scratch"} == {*counts["dev_accuracy"]}
+    share = counts["choice"]["teacher_share"]
+    assert (share < 1) == (strategy == "hybrid")
+    assert not run.input("finetune/model/classifier.json").exists()
+
+    bench, _ = open_bench(run, run.input("finetune"))
+    stories: dict[networks.Job, Any] = {networks.Job("full", seed, f"seed-{seed}"): {} for seed in (0, 1)}
+    data, train = ensembles.taught(bench, stories, share, run.input("filter/train.jsonl")), bench.splits["train"]
+    assert len(data.ids) == 60 + 40
+    np.testing.assert_array_equal(data.targets[:60], train.targets)
+    texts = passages(read_jsonl(run.input("filter/train.jsonl")), list(map(len, bench.texts["train"])), 40)
+    names = ("seed-0", "seed-1", *(["linear/seed-0"] if share < 1 else []))
+    one, two, *linear = (
+        shipped.classify(processes(), shipped.load(run.input(f"finetune/{name}")), texts) for name in names
+    )
+    teacher = share * (one + two) / 2 + (1 - share) * sum(linear)
+    np.testing.assert_allclose(data.targets[60:], teacher, atol=1e-6)
+
+    told = scored(run, tmp_path / "out")
+    assert told["answer"] == "distilled"
+    assert "learned from what all seeds say" in told["story"]
+    own = told["parts"]["network"]["accuracy"]["mean"] - told["baselines"]["scratch"]["accuracy"]["mean"]
+    assert told["network_alone"]["evidence"]["scratch"]["difference"]["mean"] == pytest.approx(own)
+
+
+def test_where_no_network_transfers_none_is_made_of_several() -> None:
+    for strategy in ("features", "scratch"):
+        with pytest.raises(ValueError, match="set another strategy"):
+            Finetune(strategy=strategy, ship="soup")
+
+
+def test_passages_begin_with_a_paragraph_and_are_as_long_as_asked() -> None:
+    paragraphs = [f"{start} ଚାଷୀ ଧାନ ରୁଅନ୍ତି ଏବଂ ବର୍ଷା ହେଲେ ଭଲ ଫସଲ ହୁଏ" for start in "କଖଗଘଙ"]
+    corpus = [{"text": "\n".join(paragraphs)}, {"text": "ଛୋଟ"}] * 4
+    found = passages(corpus, [20, 30], 9)
+    assert found == passages(corpus, [20, 30], 9)
+    assert len(found) == 9
+    words = {*" ".join(paragraphs).split()}
+    for text in found:
+        assert text[0] in "କଖଗଘଙ"
+        assert {*text.split()} <= words, "no word is cut"
+        assert 20 <= len(text) < 40
+    (long, *_) = passages(corpus, [100], 1)
+    assert "\n" in long
+    assert len(passages(corpus, [20], 999)) == 20, "what is too short is left out"
