@@ -52,6 +52,9 @@ class Labelled(Settings):
         "text", description="the column of the document, or several to join with a newline"
     )
     label: str = Field("category", description="the column of the class name")
+    order: tuple[str, ...] = Field(
+        (), description="all class names from the lowest to the highest, where they have an order: ordinal targets"
+    )
     remove_leaked: bool = Field(True, description="take documents that are also in test out of train and dev")
     as_corpus: bool = Field(False, description="pretrain on the texts of train too, without their labels")
 

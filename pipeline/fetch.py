@@ -3,7 +3,7 @@
 Reads: the files that ``corpus`` and ``labelled`` name, and the network for a published dump or `datasets` name.
 Writes: ``sources.json`` (a list of ``name``, ``kind`` (dump, text, jsonl or dataset), ``path``, ``sha256`` and, for a
 download, ``url`` and ``date``), ``weights.json`` (by name: apart, so that a change of one extracts nothing anew) and
-``labelled/{train,dev,test}.jsonl`` (``id``, ``text``, ``label``).
+``labelled/{train,dev,test}.jsonl`` (``id``, ``text``, ``label``), with ``labelled/order.json`` where classes have one.
 Downloads lie in ``corpora/<language>/``, where all runs of that language find them.
 """
 
@@ -35,6 +35,8 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     (out / "labelled").mkdir()
     for role, rows in splits.items():
         write_jsonl(out / "labelled" / f"{role}.jsonl", rows)
+    if splits and config.labelled and config.labelled.order:
+        artifacts.write_json(out / "labelled" / "order.json", config.labelled.order)
     if splits and config.labelled and config.labelled.as_corpus:
         corpora.append(labelled_corpus(run, out))
     for corpus in corpora:
@@ -138,9 +140,11 @@ def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_ch
         splits[role] = with_text_and_label(rows, name)
         log.info("fetch: %s: %d documents from %s", role, len(splits[role]), name)
     splits, faults = labelled_checks.checked({role: splits[role] for role in given}, remove_leaked=wanted.remove_leaked)
+    faults["number_labels"] &= not wanted.order
     for line in labelled_checks.lines(faults):
         log.warning("fetch: %s", line)
     require_classes(splits, names)
+    require_order(wanted.order, splits["train"])
     return splits, faults
 
 
@@ -166,6 +170,16 @@ def require_classes(splits: labelled_checks.Splits, names: dict[str, str | None]
                 f"{names[role]} has the label `{unseen[0]}`, of which {names['train']} has no document: "
                 "add some to train or correct the label"
             )
+
+
+def require_order(order: tuple[str, ...], train: list[dict[str, str]]) -> None:
+    """UsageError: an order is given, and its classes are not those of train, each once."""
+    classes = class_sizes(train)
+    if order and sorted(order) != sorted(classes):
+        raise UsageError(
+            f"labelled.order names {', '.join(f'`{label}`' for label in order)}, and the classes of train are "
+            f"{', '.join(f'`{label}`' for label in classes)}: name each of these once, from the lowest to the highest"
+        )
 
 
 def class_sizes(rows: list[dict[str, str]]) -> dict[str, int]:

@@ -60,6 +60,7 @@ LINE = {
                 "tokenizer/*",
                 "fetch/labelled/train.jsonl",
                 "fetch/labelled/dev.jsonl",
+                "fetch/labelled/order.json",
                 "filter/train.jsonl",
             ),
             True,

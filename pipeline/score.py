@@ -25,6 +25,7 @@ from pipeline.program import log, stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.training.processes import processes
 from pipeline.transfer.baseline import tfidf_svm
+from pipeline.transfer.bench import class_order
 from pipeline.transfer.classifier import quiet_transformers
 from pipeline.transfer.joining import mixed
 from pipeline.transfer.shipped import classify, load
@@ -53,8 +54,11 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     seen = {name: [each.argmax(-1).tolist() for each in seeds.values()] for name, seeds in said.items()}
     seen |= {name: [classes] for name, classes in said_by_baselines(run, texts, labels).items()}
     drawn = bootstrap.draws(len(test), run.config.score.resamples)
-    resampled = {name: bootstrap.resampled(drawn, seeds, true, len(labels)) for name, seeds in seen.items()}
-    figures = {name: summary(seeds, true, resampled[name]) for name, seeds in seen.items()}
+    ordered = bool(class_order(run))
+    resampled = {
+        name: bootstrap.resampled(drawn, seeds, true, len(labels), ordered=ordered) for name, seeds in seen.items()
+    }
+    figures = {name: summary(seeds, true, resampled[name], ordered=ordered) for name, seeds in seen.items()}
 
     probabilities = classify(accelerator, classifier, texts)
     shipped = probabilities.argmax(-1).tolist()
@@ -79,7 +83,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
                 "counts": scores.measure("confusion_matrix", shipped, true, labels=list(range(len(labels)))),
             },
         },
-        "shipped": scores.summary(shipped, true),
+        "shipped": scores.summary(shipped, true, ordered=ordered),
         "calibration": believed(probabilities, true, classifier.temperature),
         "answer": answer,
         "parts": {name: figures[name] for name in ANSWERING if name in figures},
@@ -158,9 +162,11 @@ def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str
     return {name: [labels.index(label) for label in each.predict(texts)] for name, each in fitted.items()}
 
 
-def summary(seeds: list[Classes], true: Classes, resampled: dict[str, bootstrap.Floats]) -> dict[str, Any]:
+def summary(
+    seeds: list[Classes], true: Classes, resampled: dict[str, bootstrap.Floats], *, ordered: bool
+) -> dict[str, Any]:
     """Each figure: mean and standard deviation over seeds, ends of the bootstrap's 95 % interval, and each seed's."""
-    each = [scores.summary(predicted, true) for predicted in seeds]
+    each = [scores.summary(predicted, true, ordered=ordered) for predicted in seeds]
     return {name: _spread([one[name] for one in each], resampled[name]) for name in each[0]}
 
 

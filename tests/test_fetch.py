@@ -115,6 +115,10 @@ def test_texts_of_the_labelled_train_split_join_the_corpus_where_asked(files: Pa
         (["labelled.dev=empty.tsv"], "empty.tsv has no document with a text and a label"),
         (["labelled.dev=owner/elsewhere", "labelled.test=empty.tsv"], "empty.tsv has no document"),
         (["labelled.train=one.tsv"], "one.tsv has one class only, `sport`"),
+        (
+            ["labelled.order=[news, weather]"],
+            "labelled.order names `news`, `weather`, and the classes of train are `ne",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -152,6 +156,16 @@ def test_faults_of_labelled_documents_are_told_counted_and_mended(files: Path, p
     assert '"Leak&ed"' in (folder / "test.jsonl").read_text("utf-8")
     done = program("fetch", "or", "corpus.dump=or.xml.bz2", *labelled, "labelled.remove_leaked=false")
     assert "leak&ed" in (folder / "train.jsonl").read_text("utf-8")
+
+
+def test_classes_with_an_order_are_handed_on_in_it(files: Path, program: Program) -> None:
+    (files / "train.tsv").write_text("category\ttext\n1\tx\n5\ty\n3\tz\n", "utf-8")
+    settings = ["corpus.dump=or.xml.bz2", "labelled.train=train.tsv"]
+    assert "without an order" in program("fetch", "or", *settings).stderr
+    done = program("fetch", "or", *settings, "labelled.order=[1, 3, 5]")
+    assert done.returncode == 0, done.stderr
+    assert "without an order" not in done.stderr
+    assert json.loads((files / "runs/or/fetch/labelled/order.json").read_text("utf-8")) == ["1", "3", "5"]
 
 
 def test_a_language_without_sib200_has_no_labelled_documents(files: Path, program: Program) -> None:

@@ -15,7 +15,7 @@ from pipeline.config import Finetune
 from pipeline.errors import UsageError
 from pipeline.model.masked_lm import layers
 from pipeline.transfer import classifier, training
-from pipeline.transfer.targets import targets
+from pipeline.transfer.targets import of_ordered, targets
 from pipeline.transfer.training import labelled
 
 LABELS = sorted(upstream.WORDS)
@@ -97,6 +97,13 @@ def test_targets_are_smoothed_and_classes_balanced() -> None:
     both = targets(given, Finetune(label_smoothing=0.2, class_weights="balanced"))
     assert both.sum(1) == pytest.approx(balanced.sum(1))
     assert both[5] == pytest.approx(2 * smooth[5])
+
+
+def test_the_target_of_an_ordered_class_falls_off_on_either_side() -> None:
+    table = of_ordered(4)
+    assert table.sum(1) == pytest.approx(1)
+    assert table.argmax(1).tolist() == [0, 1, 2, 3]
+    assert table[1] / table[1, 1] == pytest.approx(np.exp([-2, 0, -2, -4]))
 
 
 def test_training_takes_its_loss_against_them(tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ def test_labels_are_stripped_and_numbers_named() -> None:
     assert [row["label"] for row in clean["train"]] == ["1", "2", "1.0"]
     assert list(labelled_checks.lines(faults)) == [
         "labels with space around them: 2; the space is taken off",
-        "all labels are numbers: they are read as names of classes, without an order",
+        "all labels are numbers: read as names of classes, without an order (labelled.order=... gives one)",
         "labels that look alike count as different classes: `1`, `1.0`",
     ]
 

@@ -37,10 +37,15 @@ def test_the_bootstrap_computes_the_figures_that_evaluate_does() -> None:
     whole = bootstrap.confusions(np.ones((1, 90)), predicted, true, 5)
     assert whole[0].tolist() == scores.measure("confusion_matrix", predicted, true, labels=list(range(5)))
     expected = scores.summary(predicted, true)
-    for name, figure in bootstrap.FIGURES.items():
+    assert not bootstrap.OF_ORDER.keys() & expected.keys()
+    expected = scores.summary(predicted, true, ordered=True)
+    for name, figure in (bootstrap.FIGURES | bootstrap.OF_ORDER).items():
         assert figure(whole)[0] == pytest.approx(expected[name]), name
     one_class = bootstrap.confusions(np.ones((1, 3)), [0, 0, 0], [0, 1, 1], 2)
     assert bootstrap.mcc(one_class)[0] == 0
+    alike = bootstrap.confusions(np.ones((1, 2)), [1, 1], [1, 1], 2)
+    assert bootstrap.quadratic_weighted_kappa(alike)[0] == 1
+    assert scores.measure("quadratic_weighted_kappa", [1, 1], [1, 1]) == 1
 
 
 def test_the_interval_is_as_wide_as_theory_says() -> None:

@@ -55,22 +55,44 @@ def _f1(matrices: Floats) -> Floats:
     return np.asarray(np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0))
 
 
+def mean_absolute_error(matrices: Floats) -> Floats:
+    """The mean distance of the predicted class from the true one, in places."""
+    return np.asarray((matrices * _apart(matrices)).sum((-2, -1)) / matrices.sum((-2, -1)))
+
+
+def quadratic_weighted_kappa(matrices: Floats) -> Floats:
+    """One less the squared distances that there are over those that chance would leave; 1 where there are none."""
+    weights, total = _apart(matrices) ** 2, matrices.sum((-2, -1))
+    chance = matrices.sum(-1)[..., :, None] * matrices.sum(-2)[..., None, :]
+    found, expected = (matrices * weights).sum((-2, -1)) * total, (chance * weights).sum((-2, -1))
+    return 1 - np.asarray(np.divide(found, expected, out=np.zeros_like(found), where=expected > 0))
+
+
+def _apart(matrices: Floats) -> Floats:
+    places = np.arange(matrices.shape[-1], dtype=float)
+    return np.abs(places[:, None] - places)
+
+
 FIGURES: dict[str, Callable[[Floats], Floats]] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,
     "weighted_f1": weighted_f1,
     "mcc": mcc,
 }
+OF_ORDER = {"mean_absolute_error": mean_absolute_error, "quadratic_weighted_kappa": quadratic_weighted_kappa}
 
 
-def resampled(drawn: Floats, seeds: Sequence[Sequence[int]], true: Sequence[int], classes: int) -> dict[str, Floats]:
+def resampled(
+    drawn: Floats, seeds: Sequence[Sequence[int]], true: Sequence[int], classes: int, *, ordered: bool = False
+) -> dict[str, Floats]:
     """Every figure of every draw (resamples), averaged over the ``seeds``' predicted classes."""
-    sums = {name: np.zeros(len(drawn)) for name in FIGURES}
+    figures = FIGURES | OF_ORDER if ordered else FIGURES
+    sums = {name: np.zeros(len(drawn)) for name in figures}
     for predicted in seeds:
         for start in range(0, len(drawn), CHUNK):
             part = slice(start, start + CHUNK)
             matrices = confusions(drawn[part], predicted, true, classes)
-            for name, figure in FIGURES.items():
+            for name, figure in figures.items():
                 sums[name][part] += figure(matrices) / len(seeds)
     return sums
 

@@ -30,14 +30,19 @@ def measure(name: str, predicted: Sequence[int], true: Sequence[int], **settings
     return _metric(name).compute(predictions=predicted, references=true, **settings)[name]
 
 
-def summary(predicted: Sequence[int], true: Sequence[int]) -> dict[str, float]:
-    """Accuracy, macro and weighted F1 over the classes that occur in ``true``, and Matthews correlation."""
+def summary(predicted: Sequence[int], true: Sequence[int], *, ordered: bool = False) -> dict[str, float]:
+    """Accuracy, macro and weighted F1 over the classes that occur in ``true``, and Matthews correlation.
+
+    Of ``ordered`` classes also the mean absolute error, in places, and the quadratic weighted kappa.
+    """
     occurring = sorted(set(true))
+    of_order = ("mean_absolute_error", "quadratic_weighted_kappa") if ordered else ()
     return {
         "accuracy": measure("accuracy", predicted, true),
         "macro_f1": measure("f1", predicted, true, labels=occurring, average="macro"),
         "weighted_f1": measure("f1", predicted, true, labels=occurring, average="weighted"),
         "mcc": measure("matthews_correlation", predicted, true),
+        **{name: measure(name, predicted, true) for name in of_order},
     }
 
 

@@ -70,7 +70,7 @@ def lines(found: Faults) -> Iterator[str]:
     if found["spaced_labels"]:
         yield f"labels with space around them: {found['spaced_labels']}; the space is taken off"
     if found["number_labels"]:
-        yield "all labels are numbers: they are read as names of classes, without an order"
+        yield "all labels are numbers: read as names of classes, without an order (labelled.order=... gives one)"
     for group in found["alike_labels"]:
         yield f"labels that look alike count as different classes: {', '.join(f'`{label}`' for label in group)}"
     if torn := found["conflicts"]["texts"]:

@@ -1,9 +1,11 @@
 """What fine-tuning works with: the run's documents of train and dev as the network reads them, and the checkpoint."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from accelerate import Accelerator
 from transformers import AutoTokenizer
 
@@ -15,7 +17,8 @@ from pipeline.text.documents import Document, read_jsonl
 from pipeline.training.processes import processes
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, longest_input, only_unknown, require_same_tokenizer
-from pipeline.transfer.training import Labelled, labelled
+from pipeline.transfer.targets import of_ordered
+from pipeline.transfer.training import Labelled
 
 FOLDS = 5  # of a cross-validation on train, where there is no dev split
 
@@ -39,6 +42,7 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     classifier.require_safetensors(checkpoint)
     require_same_tokenizer(checkpoint, run.input("tokenizer"))
     documents, labels = read_labelled(run)
+    each = of_ordered(len(labels)) if class_order(run) else np.eye(len(labels), dtype=np.float32)
     accelerator = processes()
     accelerator.wait_for_everyone()  # rank 0 prepares the folder
     classifier.quiet_transformers()
@@ -49,7 +53,7 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     splits, cut, unknown = {}, {}, {}
     for split, rows in documents.items():
         ids, cut[split] = encode(tokenizer, [row["text"] for row in rows], length)
-        splits[split] = labelled(ids, [labels.index(row["label"]) for row in rows], len(labels))
+        splits[split] = Labelled(ids, each[[labels.index(row["label"]) for row in rows]])
         unknown[split] = only_unknown(tokenizer, ids)
         if unknown[split]:
             log.warning("finetune: %d documents of %s hold no piece that the tokenizer knows", unknown[split], split)
@@ -65,7 +69,10 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
 
 
 def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
-    """The documents of train, and of dev where there is one; and the classes, sorted. The test split stays closed."""
+    """The documents of train, and of dev where there is one; and the classes, in their order or else sorted.
+
+    The test split stays closed.
+    """
     folder = run.input("fetch/labelled")
     documents = {
         s: list(read_jsonl(folder / f"{s}.jsonl")) for s in ("train", "dev") if (folder / f"{s}.jsonl").exists()
@@ -74,7 +81,7 @@ def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
         raise UsageError(
             f"{folder} holds no training documents: name them with `labelled.train=`, a file or a data set"
         )
-    labels = sorted({row["label"] for row in documents["train"]})
+    labels = class_order(run) or sorted({row["label"] for row in documents["train"]})
     if len(labels) < 2:
         raise UsageError(f"all training documents are of one class, `{labels[0]}`: a classifier needs two or more")
     unseen = sorted({row["label"] for row in documents.get("dev", [])} - set(labels))
@@ -86,6 +93,13 @@ def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
     if "dev" not in documents and single:
         log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
     return documents, labels
+
+
+def class_order(run: Run) -> list[str]:
+    """The classes from the lowest to the highest; empty where they have no order."""
+    path = run.input("fetch/labelled/order.json")
+    order: list[str] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    return order
 
 
 def _sizes(splits: dict[str, Labelled]) -> str:

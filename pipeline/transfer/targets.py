@@ -1,4 +1,7 @@
-"""What the loss is taken against: the classes of the documents, smoothed and weighed as the settings say."""
+"""What the loss is taken against: the classes of the documents, smoothed and weighed as the settings say.
+
+Of ordered classes, those near the true one get more of the target than those far from it.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,6 +9,19 @@ import numpy.typing as npt
 from pipeline.config import Finetune
 
 Table = npt.NDArray[np.float32]
+
+
+FALL = 2.0  # nats from a place to the one beside it: a neighbour has an eighth of what the true class has
+
+
+def of_ordered(count: int) -> Table:
+    """The target of each of ``count`` ordered classes: (classes, classes), rows that sum to 1.
+
+    A softmax over the distances from the true class (Díaz and Marathe 2019, Soft Labels for Ordinal Regression, CVPR).
+    """
+    places = np.arange(count)
+    table = np.exp(-FALL * np.abs(places[:, None] - places))
+    return np.asarray(table / table.sum(1, keepdims=True), np.float32)
 
 
 def targets(given: Table, settings: Finetune) -> Table:
