@@ -7,6 +7,7 @@ model says of each test document) and ``hardest.jsonl`` (the documents that all 
 wrong about).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -88,6 +89,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         "answer": answer,
         "parts": {name: figures[name] for name in ANSWERING if name in figures},
         "baselines": {name: figures[name] for name in BASELINES},
+        "largest_class": largest_class(run),
         **judged("test", shipped),
     }
     if answer != networks and networks in said:  # what the network is worth without what it is joined with
@@ -106,7 +108,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
 PLACES = {name: name for name in ("linear", "soup", "distilled", "scratch")} | {"network": "."}  # under finetune/
 CONTROLS = {"tfidf_svm": "character TF-IDF with a linear SVM", "scratch": "the same network from random weights"}
-BASELINES = ("tfidf_svm", "fasttext_logistic", "scratch")
+BASELINES = ("tfidf_svm", "fasttext_logistic", "scratch", "majority")
 ANSWERING = {
     "network": "the transferred network",
     "linear": "a linear classifier that reads the pretrained body",
@@ -151,7 +153,7 @@ def finetuned(run: Run) -> dict[str, Any]:
 
 
 def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str, Classes]:
-    """What the baselines say that learn from the same training documents: one that reads characters, one words."""
+    """What classifiers say that learn from the same training documents: by characters, by words, and by none."""
     train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
     learned = [row["text"] for row in train], [row["label"] for row in train]
     filtered = read_manifest(run.folder / "filter")
@@ -159,7 +161,15 @@ def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str
     every = -(-filtered["counts"]["kept"]["train"]["words"] // SAMPLE_WORDS)
     corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
     fitted = {"tfidf_svm": tfidf_svm(*learned), "fasttext_logistic": fasttext_logistic(corpus, *learned)}
-    return {name: [labels.index(label) for label in each.predict(texts)] for name, each in fitted.items()}
+    said = {name: [labels.index(label) for label in each.predict(texts)] for name, each in fitted.items()}
+    return said | {"majority": [labels.index(largest_class(run)["label"])] * len(texts)}
+
+
+def largest_class(run: Run) -> dict[str, Any]:
+    """The class with the most training documents, and its share of them."""
+    sizes = Counter(row["label"] for row in read_jsonl(run.input("fetch/labelled/train.jsonl")))
+    ((label, count),) = sizes.most_common(1)
+    return {"label": label, "share": count / sizes.total()}
 
 
 def summary(

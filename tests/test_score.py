@@ -59,11 +59,15 @@ def test_the_interval_is_as_wide_as_theory_says() -> None:
 
 def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path) -> None:
     counts = score.work(tuned, tmp_path)
+    largest = next(iter(upstream.WORDS))  # all are as large: the first
     told = json.loads((tmp_path / "scores.json").read_text("utf-8"))
     for system in (told["test"], *told["baselines"].values()):
         for figure in ("accuracy", "macro_f1", "weighted_f1", "mcc"):
             assert system[figure].keys() == {"mean", "sd", "low", "high", "per_seed"}
-    assert [*told["baselines"]] == ["tfidf_svm", "fasttext_logistic", "scratch"]
+    assert [*told["baselines"]] == ["tfidf_svm", "fasttext_logistic", "scratch", "majority"]
+    assert told["largest_class"] == {"label": largest, "share": 20 / 60}
+    always = sum(row["label"] == largest for row in read_jsonl(tuned.input("fetch/labelled/test.jsonl"))) / 30
+    assert told["baselines"]["majority"]["accuracy"]["mean"] == pytest.approx(always)
     accuracy = told["test"]["accuracy"]
     assert len(accuracy["per_seed"]) == 2
     assert accuracy["mean"] == pytest.approx(sum(accuracy["per_seed"]) / 2)

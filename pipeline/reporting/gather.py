@@ -30,6 +30,7 @@ NAMES = {
     "tfidf_svm": "character TF-IDF + linear SVM",
     "fasttext_logistic": "word vectors + linear classifier",
     "scratch": "same network, random start",
+    "majority": "always the largest class",
 }
 NOT_REASONS = ("pages", "documents", "words", "text_bytes")  # among what extract counts of a source
 MEASURES = {  # of the tokenizer: what the page calls it, and how it writes it
