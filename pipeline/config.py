@@ -189,7 +189,9 @@ class Finetune(Settings):
     machine: Literal["svm", "logistic", "neighbours"] = Field(
         "svm", description="what classifies features: auto, hybrid, features"
     )
-    layers: int = Field(2, ge=0, description="layers that train with the head, from the top: last_layers")
+    layers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        2, description="layers that train with the head, from the top: last_layers; auto: chosen on dev"
+    )
     lora_rank: int = Field(8, ge=1, description="width of the adapters: lora, which wants a higher learning_rate")
     layer_decay: float = Field(1.0, gt=0, le=1, description="of the rate from a layer to the one below it")
     reinitialised_layers: int = Field(0, ge=0, description="layers drawn anew, from the top (arXiv 2006.05987)")

@@ -26,6 +26,7 @@ from pipeline.reporting import learning
 from pipeline.reporting.page import render
 from pipeline.transfer.bench import Bench, open_bench
 from pipeline.transfer.joining import frozen_body
+from pipeline.transfer.networks import settle_layers
 from pipeline.transfer.subsets import (
     Table,
     can_be_cross_validated,
@@ -51,7 +52,7 @@ def work(run: Run, *, force: bool = False) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     begin(folder, ingredients(LINE["finetune"], run))
     opened, _ = open_bench(run, folder)
-    bench = with_dev(opened)
+    bench = settle_layers(with_dev(opened))
     labels = len(bench.splits["train"].ids)
     sizes = sorted({size for size in run.config.curve.sizes if size < labels} | {labels})
     if len(sizes) < 2:

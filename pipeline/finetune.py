@@ -21,11 +21,12 @@ from pipeline.transfer import shipped
 from pipeline.transfer.bench import open_bench
 from pipeline.transfer.ensembles import DISTILLED, distil, soup
 from pipeline.transfer.joining import JOINING, join
-from pipeline.transfer.networks import best, dev_accuracy, metrics, origin, own, train_all
+from pipeline.transfer.networks import best, dev_accuracy, metrics, origin, own, settle_layers, train_all
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
-    bench, counts = open_bench(run, out)
+    opened, counts = open_bench(run, out)
+    bench = settle_layers(opened)
     trained = train_all(bench)
     stories = trained | (soup(bench, trained) if bench.settings.ship == "soup" else {})
     choice: dict[str, Any] = (
@@ -47,6 +48,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         "transfer": {"checkpoint_sha256": sha256(bench.checkpoint / "model.safetensors"), **origin(stories)},
         "control": next(story["origin"] for job, story in stories.items() if job.strategy == "scratch"),
         "dev_accuracy": dev_accuracy(stories),
+        "layers": bench.settings.layers,
         "choice": choice,
         "shipped": seed,
     }

@@ -25,7 +25,7 @@ from pipeline.recipe import LINE
 from pipeline.text.documents import Document, write_jsonl
 from pipeline.transfer.bench import FOLDS, Bench, open_bench
 from pipeline.transfer.classifier import configuration
-from pipeline.transfer.networks import Job, learn, network_strategy
+from pipeline.transfer.networks import Job, learn, network_strategy, settle_layers
 
 NETWORKS: tuple[str, ...] = get_args(Finetune.model_fields["network"].annotation)
 CHANCE_TRIALS = 6  # before the sampler goes by what it has seen
@@ -39,7 +39,8 @@ def work(run: Run, *, force: bool = False) -> None:
     if force:
         shutil.rmtree(folder, ignore_errors=True)
     begin(folder, ingredients(LINE["finetune"], run))
-    bench, _ = open_bench(run, folder)
+    bench = settle_layers(open_bench(run, folder)[0])
+    settings = bench.settings
     depth = configuration(bench.checkpoint, bench.labels).num_hidden_layers
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
@@ -89,7 +90,8 @@ def suggested(trial: Trial, settings: Finetune, depth: int) -> dict[str, Any]:
     if strategy != "gradual":  # it has its own
         changes["layer_decay"] = round(trial.suggest_float("layer_decay", min(0.6, decay), 1.0), 3)
     if strategy == "last_layers":
-        changes["layers"] = trial.suggest_int("layers", min(1, settings.layers), max(depth, settings.layers))
+        own = int(settings.layers)
+        changes["layers"] = trial.suggest_int("layers", min(1, own), max(depth, own))
     return changes
 
 

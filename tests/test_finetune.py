@@ -19,6 +19,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from pipeline import finetune
 from pipeline.artifacts import Run
+from pipeline.config import Finetune, load
 from pipeline.errors import UsageError
 from pipeline.metrics import calibration
 from pipeline.text import tokenization
@@ -154,6 +155,46 @@ def test_the_model_to_ship_is_the_best_on_dev_then_the_surest() -> None:
     stories = {networks.Job("full", i, f"seed-{i}"): story(*each) for i, each in enumerate(figures)}
     stories |= {networks.Job("scratch", 0, "scratch/seed-0"): story(0.9, 0.1)}
     assert networks.best(stories).folder == "seed-2"
+
+
+@pytest.mark.parametrize("dev", [True, False])
+def test_how_many_layers_train_is_chosen_on_documents_that_none_has_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, dev: bool
+) -> None:
+    """Of a network of six layers, where two and four are the best, and four have less loss."""
+    tried: list[Any] = []
+
+    def learned(job: networks.Job, bench: Any) -> Any:
+        tried.append((job.strategy, job.fold, bench.settings.layers, bench.settings.epochs))
+        right = bench.settings.layers in (2, 4)
+        return None, {"epochs": [{"dev_accuracy": 0.6 if right else 0.5, "dev_nats": 1 / bench.settings.layers}]}
+
+    monkeypatch.setattr(networks, "learn", learned)
+    monkeypatch.setattr(classifier, "configuration", lambda *_: SimpleNamespace(num_hidden_layers=6))
+    data = labelled([[1, 2]] * 6, [0, 1] * 3, 2)
+    splits = {"train": data} | ({"dev": data} if dev else {})
+    settings = Finetune(strategy="last_layers", layers="auto", epochs=9)
+    opened = bench.Bench(Accelerator(cpu=True), settings, tmp_path, None, ["a", "b"], splits, {}, tmp_path)
+    with caplog.at_level("INFO"):
+        assert networks.settle_layers(opened).settings.layers == 4
+    assert tried == [("last_layers", None if dev else 0, layers, 3) for layers in (1, 2, 4, 6)]
+    assert "4 0.600, 6 0.500; 4 train" in caplog.text
+    assert networks.settle_layers(opened).settings.layers == 4
+    assert len(tried) == 4, "what was settled before an interruption stays"
+    full = opened._replace(settings=settings.model_copy(update={"strategy": "full"}))
+    assert networks.settle_layers(full).settings.layers == Finetune().layers
+    assert len(tried) == 4
+
+
+def test_as_many_layers_train_as_were_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = upstream.make_run(tmp_path, "modernbert")
+    changes = ["strategy=last_layers", "layers=auto", "epochs=3", "seeds=1"]
+    run = Run(load(made.argument, [f"finetune.{each}" for each in changes]), made.argument)
+    counts = upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
+    before, after = (load_file(run.input(f"{name}/model.safetensors")) for name in ("pretrain", "finetune/model"))
+    moved = {name.split(".")[2] for name in before if ".layers." in name and not torch.equal(before[name], after[name])}
+    assert len(moved) == counts["layers"]
 
 
 def test_folds_share_out_every_class() -> None:

@@ -19,6 +19,7 @@ from pipeline.transfer.bench import FOLDS, Bench
 from pipeline.transfer.documents import folds, require_vocabulary
 from pipeline.transfer.training import Labelled, logits, train
 
+LAYERS = "layers.json"  # how many layers train, where the settings leave it to dev
 STORY = "training.json"  # in each folder: what it was trained from, and how it went
 
 
@@ -45,6 +46,42 @@ def read_story(job: Job, bench: Bench) -> dict[str, Any]:
     bench.accelerator.wait_for_everyone()  # rank 0 writes
     story: dict[str, Any] = json.loads((bench.out / job.folder / STORY).read_text("utf-8"))
     return story
+
+
+def settle_layers(bench: Bench) -> Bench:
+    """``bench`` with a number where its settings leave to it how many layers ``last_layers`` trains.
+
+    One network each trains 1, 2, 4 … and all layers, for a third of the epochs. The most accurate on dev (without a dev
+    split, on the first fold of train) is taken, among equals the one with the least loss. A strategy that trains other
+    parts gets the default. Figures are kept in ``layers.json``.
+    """
+    settings, path = bench.settings, bench.out / LAYERS
+    if settings.layers != "auto":
+        return bench
+    if network_strategy(settings) != "last_layers":
+        return bench._replace(settings=settings.model_copy(update={"layers": Finetune().layers}))
+    if not path.exists():
+        depth = classifier.configuration(bench.checkpoint, bench.labels).num_hidden_layers
+        counts = sorted({*(2**power for power in range(depth.bit_length())), depth})
+        tried = {count: _after_a_third(bench, count) for count in counts}
+        chosen = min(tried, key=lambda count: (-tried[count]["accuracy"], tried[count]["nats"]))
+        told = ", ".join(f"{count} {each['accuracy']:.3f}" for count, each in tried.items())
+        where = "dev" if "dev" in bench.splits else "a fold of train"
+        log.info("finetune: last_layers: accuracy on %s by number of layers: %s; %d train", where, told, chosen)
+        if bench.accelerator.is_main_process:
+            write_json(path, {"chosen": chosen, "tried": tried})
+    bench.accelerator.wait_for_everyone()
+    found = json.loads(path.read_text("utf-8"))
+    return bench._replace(settings=settings.model_copy(update={"layers": found["chosen"]}))
+
+
+def _after_a_third(bench: Bench, layers: int) -> dict[str, float]:
+    """Accuracy and nats of a network whose top ``layers`` train, on documents that it has not learned from."""
+    changes = {"layers": layers, "epochs": max(1, bench.settings.epochs // 3)}
+    job = Job("last_layers", 0, f"layers-{layers}", None if "dev" in bench.splits else 0)
+    _, story = learn(job, bench._replace(settings=bench.settings.model_copy(update=changes)))
+    last = story["epochs"][-1]
+    return {"accuracy": last["dev_accuracy"], "nats": last["dev_nats"]}
 
 
 def jobs(settings: Finetune, has_dev: bool) -> list[Job]:

@@ -28,7 +28,7 @@ def phases(strategy: str, settings: Finetune, parts: int) -> list[Phase]:
     plan: dict[str, list[Phase]] = {
         "full": [Phase(1)],
         "scratch": [Phase(1, decay=1.0)],
-        "last_layers": [Phase(1, 1 + settings.layers)],
+        "last_layers": [Phase(1, 1 + int(settings.layers))],  # `networks.settle_layers` has put a number for `auto`
         "head_then_all": [Phase(0.2, 1), Phase(0.8, body_rate=0.5)],
         "lora": [Phase(1, 1)],  # with the adapters, which count as parts of the head
         "gradual": [
