@@ -136,7 +136,7 @@ def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
     logging.basicConfig(
         level=logging.WARNING if RANK else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
     )
-    for chatty in ("httpx", "urllib3", "filelock", "fsspec", "accelerate", "datasets"):
+    for chatty in ("httpx", "urllib3", "filelock", "fsspec", "accelerate", "datasets", "gensim"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         body()

@@ -158,7 +158,7 @@ def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str
     learned = [row["text"] for row in train], [row["label"] for row in train]
     filtered = read_manifest(run.folder / "filter")
     assert filtered, "the recipe asks for the filter stage first"
-    every = -(-filtered["counts"]["kept"]["train"]["words"] // SAMPLE_WORDS)
+    every = max(1, round(filtered["counts"]["kept"]["train"]["words"] / SAMPLE_WORDS))
     corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
     fitted = {"tfidf_svm": tfidf_svm(*learned), "fasttext_logistic": fasttext_logistic(corpus, *learned)}
     said = {name: [labels.index(label) for label in each.predict(texts)] for name, each in fitted.items()}

@@ -148,6 +148,7 @@ def test_it_leaves_no_cache_behind(tuned: Run, program: Program, tmp_path: Path)
     ended = program("score", str(Path("run.yaml").resolve()), HOME=str(home), TMPDIR=str(temporary))
     assert ended.returncode == 0, ended.stderr
     assert "Transfer is" in ended.stderr
+    assert "vocabulary" not in ended.stderr, "what makes word vectors keeps quiet"
     assert not list(home.iterdir())
     assert not list(temporary.iterdir())
     assert not (tmp_path / ".hf").exists()
