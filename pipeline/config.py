@@ -52,6 +52,9 @@ class Labelled(Settings):
         "text", description="the column of the document, or several to join with a newline"
     )
     label: str = Field("category", description="the column of the class name")
+    separator: str | None = Field(
+        None, min_length=1, description="what parts the labels of a document that has several, e.g. |; lists need none"
+    )
     order: tuple[str, ...] = Field(
         (), description="all class names from the lowest to the highest, where they have an order: ordinal targets"
     )

@@ -52,6 +52,8 @@ def work(run: Run, *, force: bool = False) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     begin(folder, ingredients(LINE["finetune"], run))
     opened, _ = open_bench(run, folder)
+    if opened.splits["train"].several:
+        raise UsageError("a curve is drawn over documents with one label each, and these have several")
     bench = settle_layers(with_dev(opened))
     labels = len(bench.splits["train"].ids)
     sizes = sorted({size for size in run.config.curve.sizes if size < labels} | {labels})

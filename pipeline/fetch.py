@@ -3,7 +3,8 @@
 Reads: the files that ``corpus`` and ``labelled`` name, and the network for a published dump or `datasets` name.
 Writes: ``sources.json`` (a list of ``name``, ``kind`` (dump, text, jsonl or dataset), ``path``, ``sha256`` and, for a
 download, ``url`` and ``date``), ``weights.json`` (by name: apart, so that a change of one extracts nothing anew) and
-``labelled/{train,dev,test}.jsonl`` (``id``, ``text``, ``label``), with ``labelled/order.json`` where classes have one.
+``labelled/{train,dev,test}.jsonl`` (``id``, ``text``, ``label``: one or a list), with ``labelled/order.json`` where
+classes have one.
 Downloads lie in ``corpora/<language>/``, where all runs of that language find them.
 """
 
@@ -19,7 +20,7 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.program import log, stage_main
 from pipeline.text import labelled, labelled_checks, sources, wikipedias
-from pipeline.text.documents import write_jsonl
+from pipeline.text.documents import Document, write_jsonl
 from pipeline.text.download import download_dump
 
 Source = dict[str, Any]
@@ -136,10 +137,10 @@ def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_ch
     given = {role: name for role, name in names.items() if name}
     splits: labelled_checks.Splits = {}
     for role, name in sorted(given.items(), key=lambda item: labelled.local_path(item[1]) is None):
-        rows = labelled.read(name, role, wanted.text, wanted.label)
-        splits[role] = with_text_and_label(rows, name)
+        splits[role] = with_text_and_label(labelled.read(name, role, wanted.text, wanted.label), name)
         log.info("fetch: %s: %d documents from %s", role, len(splits[role]), name)
-    splits, faults = labelled_checks.checked({role: splits[role] for role in given}, remove_leaked=wanted.remove_leaked)
+    splits = labelled.parted({role: splits[role] for role in given}, wanted.separator)
+    splits, faults = labelled_checks.checked(splits, remove_leaked=wanted.remove_leaked)
     faults["number_labels"] &= not wanted.order
     for line in labelled_checks.lines(faults):
         log.warning("fetch: %s", line)
@@ -148,7 +149,7 @@ def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_ch
     return splits, faults
 
 
-def with_text_and_label(rows: list[dict[str, str]], name: str) -> list[dict[str, str]]:
+def with_text_and_label(rows: list[Document], name: str) -> list[Document]:
     kept = [row for row in rows if row["text"] and row["label"].strip()]
     if not kept:
         raise UsageError(f"{name} has no document with a text and a label: check labelled.text and labelled.label")
@@ -172,9 +173,11 @@ def require_classes(splits: labelled_checks.Splits, names: dict[str, str | None]
             )
 
 
-def require_order(order: tuple[str, ...], train: list[dict[str, str]]) -> None:
-    """UsageError: an order is given, and its classes are not those of train, each once."""
+def require_order(order: tuple[str, ...], train: list[Document]) -> None:
+    """UsageError: an order is given, and its classes are not those of train, each once; or documents have several."""
     classes = class_sizes(train)
+    if order and not isinstance(train[0]["label"], str):
+        raise UsageError("labelled.order is for documents with one label each: leave it out, or labelled.separator")
     if order and sorted(order) != sorted(classes):
         raise UsageError(
             f"labelled.order names {', '.join(f'`{label}`' for label in order)}, and the classes of train are "
@@ -182,8 +185,8 @@ def require_order(order: tuple[str, ...], train: list[dict[str, str]]) -> None:
         )
 
 
-def class_sizes(rows: list[dict[str, str]]) -> dict[str, int]:
-    return dict(sorted(Counter(row["label"] for row in rows).items()))
+def class_sizes(rows: list[Document]) -> dict[str, int]:
+    return dict(sorted(Counter(label for row in rows for label in labelled.labels_of(row)).items()))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Reads texts from a file (.txt: one document a line; .jsonl, .tsv, .csv, .parquet: a column), from stdin or from the
 command line. Texts are brought into the form of the corpus, as the labelled documents were. Prints
-``label<TAB>probability<TAB>start of the text``, a line a document, or JSON lines.
+``label<TAB>probability<TAB>start of the text``, a line a document, or JSON lines. Where documents may have several
+labels, those with a probability of a half or more, with ``|`` between them.
 """
 
 import argparse
@@ -45,6 +46,7 @@ def classify_all(arguments: argparse.Namespace) -> None:
     folder, columns = find_model(arguments.model)
     documents = iter(arguments.text or read_texts(arguments.file, arguments.column or columns))
     first = list(islice(documents, AT_ONCE))  # what is wrong with the input shows before libraries take their time
+    from pipeline.metrics.decisions import decided, names
     from pipeline.training.processes import processes
     from pipeline.transfer.classifier import quiet_transformers
     from pipeline.transfer.shipped import classify, load
@@ -55,8 +57,11 @@ def classify_all(arguments: argparse.Namespace) -> None:
     try:
         while texts:
             said = classify(accelerator, classifier, [normalize(text) for text in texts])
-            for text, row in zip(texts, said.tolist(), strict=True):
-                print(_line(text, dict(zip(classifier.labels, row, strict=True)), as_json=arguments.json))
+            for text, row, decision in zip(
+                texts, said.tolist(), decided(said, several=classifier.several), strict=True
+            ):
+                answer, chances = names(decision, classifier.labels), dict(zip(classifier.labels, row, strict=True))
+                print(_line(text, answer, chances, as_json=arguments.json))
             sys.stdout.flush()
             texts = list(islice(documents, AT_ONCE))
     except BrokenPipeError:  # whoever read us has had enough, e.g. `head`
@@ -109,12 +114,13 @@ def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
             yield text
 
 
-def _line(text: str, probabilities: dict[str, float], *, as_json: bool) -> str:
-    label = max(probabilities, key=probabilities.__getitem__)
+def _line(text: str, answer: str | list[str], probabilities: dict[str, float], *, as_json: bool) -> str:
     if as_json:
         rounded = {name: round(p, 6) for name, p in probabilities.items()}
-        return json.dumps({"label": label, "probabilities": rounded, "text": text}, ensure_ascii=False)
-    return f"{label}\t{probabilities[label]:.3f}\t{' '.join(text.split())[:START]}"
+        return json.dumps({"label": answer, "probabilities": rounded, "text": text}, ensure_ascii=False)
+    given = [answer] if isinstance(answer, str) else answer
+    chances = "|".join(f"{probabilities[label]:.3f}" for label in given)
+    return f"{'|'.join(given)}\t{chances}\t{' '.join(text.split())[:START]}"
 
 
 if __name__ == "__main__":

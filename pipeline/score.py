@@ -9,31 +9,30 @@ wrong about).
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from accelerate import Accelerator
 
 from pipeline.artifacts import Run, read_manifest, sha256, write_json
 from pipeline.errors import UsageError
-from pipeline.metrics import bootstrap, calibration, comparison, scores
+from pipeline.metrics import bootstrap, calibration, comparison, decisions, scores
+from pipeline.metrics.decisions import Table, Truth
 from pipeline.metrics.verdict import verdict
 from pipeline.program import log, stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
+from pipeline.text.labelled import labels_of
 from pipeline.training.processes import processes
 from pipeline.transfer.baseline import tfidf_svm
-from pipeline.transfer.bench import class_order
+from pipeline.transfer.bench import class_order, has_several
 from pipeline.transfer.classifier import quiet_transformers
 from pipeline.transfer.joining import mixed
 from pipeline.transfer.shipped import classify, load
 from pipeline.transfer.static import SAMPLE_WORDS, fasttext_logistic
-
-Classes = list[int]
-Table = npt.NDArray[np.floating[Any]]
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
@@ -42,7 +41,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     classifier = load(folder / "model")
     labels = classifier.labels
     test = read_test(run, labels)
-    texts, true = [row["text"] for row in test], [labels.index(row["label"]) for row in test]
+    texts, true = [row["text"] for row in test], truth(test, labels)
 
     said = {name: said_by_seed(accelerator, folder / place, texts) for name, place in PLACES.items()}
     choice = finetuned(run)["choice"]
@@ -52,7 +51,8 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         (linear,) = said["linear"].values()
         said["joined"] = {seed: mixed(choice["share"], each, linear) for seed, each in said[networks].items()}
     said = {"test": said[answer], **{name: seeds for name, seeds in said.items() if seeds}}
-    seen = {name: [each.argmax(-1).tolist() for each in seeds.values()] for name, seeds in said.items()}
+    decide = partial(decisions.decided, several=true.ndim == 2)
+    seen = {name: [decide(each) for each in seeds.values()] for name, seeds in said.items()}
     seen |= {name: [classes] for name, classes in said_by_baselines(run, texts, labels).items()}
     drawn = bootstrap.draws(len(test), run.config.score.resamples)
     ordered = bool(class_order(run))
@@ -62,10 +62,10 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     figures = {name: summary(seeds, true, resampled[name], ordered=ordered) for name, seeds in seen.items()}
 
     probabilities = classify(accelerator, classifier, texts)
-    shipped = probabilities.argmax(-1).tolist()
-    rivals = {"tfidf_svm": seen["tfidf_svm"][0], "scratch": of_shipped(run, said["scratch"]).argmax(-1).tolist()}
+    shipped = decide(probabilities)
+    rivals = {"tfidf_svm": seen["tfidf_svm"][0], "scratch": decide(of_shipped(run, said["scratch"]))}
 
-    def judged(name: str, answers: Classes) -> dict[str, Any]:
+    def judged(name: str, answers: Truth) -> dict[str, Any]:
         return verdict(
             figures[name]["accuracy"]["mean"],
             {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in CONTROLS},
@@ -79,10 +79,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
             **figures["test"],
             "documents": len(test),
             "per_class": scores.by_class(shipped, true, labels),
-            "confusion_matrix": {
-                "labels": labels,
-                "counts": scores.measure("confusion_matrix", shipped, true, labels=list(range(len(labels)))),
-            },
+            **({} if true.ndim == 2 else {"confusion_matrix": confusion(shipped, true, labels)}),
         },
         "shipped": scores.summary(shipped, true, ordered=ordered),
         "calibration": believed(probabilities, true, classifier.temperature),
@@ -93,7 +90,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         **judged("test", shipped),
     }
     if answer != networks and networks in said:  # what the network is worth without what it is joined with
-        result["network_alone"] = judged(networks, of_shipped(run, said[networks]).argmax(-1).tolist())
+        result["network_alone"] = judged(networks, decide(of_shipped(run, said[networks])))
     write_json(out / "scores.json", result)
     write_jsonl(out / "predictions.jsonl", predictions(test, probabilities, labels))
     write_jsonl(out / "hardest.jsonl", hardest(test, list(said["test"].values()), labels))
@@ -127,7 +124,7 @@ def read_test(run: Run, labels: list[str]) -> list[Document]:
         raise UsageError(
             f"{path}: no test documents to score on: name them with `labelled.test=`, a file or a data set"
         )
-    unseen = sorted({row["label"] for row in test} - set(labels))
+    unseen = sorted({label for row in test for label in labels_of(row)} - {*labels})
     if unseen:
         raise UsageError(f"the class `{unseen[0]}` is in test and has no training document: add some, or take it out")
     return test
@@ -152,28 +149,41 @@ def finetuned(run: Run) -> dict[str, Any]:
     return counts
 
 
-def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str, Classes]:
+def truth(rows: list[Document], labels: list[str]) -> Truth:
+    """The class of each row; or, where rows have lists of labels, 0 or 1 for each class: (documents, classes)."""
+    if has_several(rows):
+        return np.array([[int(label in row["label"]) for label in labels] for row in rows])
+    return np.array([labels.index(row["label"]) for row in rows])
+
+
+def confusion(predicted: Truth, true: Truth, labels: list[str]) -> dict[str, Any]:
+    counts = scores.measure("confusion_matrix", predicted, true, labels=list(range(len(labels))))
+    return {"labels": labels, "counts": counts}
+
+
+def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str, Truth]:
     """What classifiers say that learn from the same training documents: by characters, by words, and by none."""
     train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
-    learned = [row["text"] for row in train], [row["label"] for row in train]
+    learned = [row["text"] for row in train], truth(train, labels)
     filtered = read_manifest(run.folder / "filter")
     assert filtered, "the recipe asks for the filter stage first"
     every = max(1, round(filtered["counts"]["kept"]["train"]["words"] / SAMPLE_WORDS))
     corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
     fitted = {"tfidf_svm": tfidf_svm(*learned), "fasttext_logistic": fasttext_logistic(corpus, *learned)}
-    said = {name: [labels.index(label) for label in each.predict(texts)] for name, each in fitted.items()}
-    return said | {"majority": [labels.index(largest_class(run)["label"])] * len(texts)}
+    commonest = truth([{"label": largest_class(run)["label"]}] * len(texts), labels)
+    return {name: each.predict(texts) for name, each in fitted.items()} | {"majority": commonest}
 
 
 def largest_class(run: Run) -> dict[str, Any]:
-    """The class with the most training documents, and its share of them."""
-    sizes = Counter(row["label"] for row in read_jsonl(run.input("fetch/labelled/train.jsonl")))
-    ((label, count),) = sizes.most_common(1)
-    return {"label": label, "share": count / sizes.total()}
+    """The class (or the list of labels) with the most training documents, and its share of them."""
+    train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
+    sizes = Counter(tuple(sorted(labels_of(row))) for row in train)
+    ((commonest, count),) = sizes.most_common(1)
+    return {"label": [*commonest] if has_several(train) else commonest[0], "share": count / len(train)}
 
 
 def summary(
-    seeds: list[Classes], true: Classes, resampled: dict[str, bootstrap.Floats], *, ordered: bool
+    seeds: list[Truth], true: Truth, resampled: dict[str, bootstrap.Floats], *, ordered: bool
 ) -> dict[str, Any]:
     """Each figure: mean and standard deviation over seeds, ends of the bootstrap's 95 % interval, and each seed's."""
     each = [scores.summary(predicted, true, ordered=ordered) for predicted in seeds]
@@ -191,7 +201,7 @@ def evidence(
     theirs: str,
     figures: dict[str, Any],
     resampled: dict[str, dict[str, bootstrap.Floats]],
-    answers: tuple[Classes, Classes, Classes],
+    answers: tuple[Truth, Truth, Truth],
 ) -> dict[str, Any]:
     """How ``ours`` does against ``theirs``; ``answers`` are those of one model of each, and the true ones."""
     ahead = figures[ours]["accuracy"]["mean"] - figures[theirs]["accuracy"]["mean"]
@@ -205,33 +215,42 @@ def evidence(
     }
 
 
-def believed(probabilities: Table, true: Classes, heat: float) -> dict[str, Any]:
-    """How far the shipped model's probabilities can be believed: as they were before its temperature, and after."""
+def believed(probabilities: Table, true: Truth, heat: float) -> dict[str, Any]:
+    """How far the shipped model's probabilities can be believed: as they were before its temperature, and after.
+
+    Where a document may have several classes, each decision on one counts by itself.
+    """
+    if true.ndim == 2:
+        probabilities, true = np.stack([1 - probabilities.ravel(), probabilities.ravel()], 1), true.ravel()
     before = calibration.reheated(probabilities, 1 / heat)
     return {
         "temperature": heat,
-        "before": calibration.measured(before, true),
-        "after": calibration.measured(probabilities, true),
+        "before": calibration.measured(before, true.tolist()),
+        "after": calibration.measured(probabilities, true.tolist()),
     }
 
 
 def hardest(test: list[Document], said: list[Table], labels: list[str]) -> list[Document]:
     """The documents that the mean over seeds is wrong about, the surest first, at most ``HARDEST``."""
-    mean_of_seeds = np.mean(said, 0)
-    rows = [
+    mean_of_seeds, true = np.mean(said, 0), truth(test, labels)
+    decided = decisions.decided(mean_of_seeds, several=true.ndim == 2)
+    chance, of_label = (
+        decisions.of_truth(mean_of_seeds, each).reshape(len(test), -1).prod(1) for each in (decided, true)
+    )
+    wrong = ~np.stack([decisions.right(decisions.decided(one, several=true.ndim == 2), true) for one in said])
+    missed = np.flatnonzero(~decisions.right(decided, true))
+    return [
         {
-            "id": row["id"],
-            "text": row["text"],
-            "label": row["label"],
-            "predicted": labels[int(each.argmax())],
-            "probability": round(float(each.max()), 6),
-            "probability_of_label": round(float(each[labels.index(row["label"])]), 6),
-            "seeds_wrong": sum(labels[int(one[i].argmax())] != row["label"] for one in said),
+            "id": test[i]["id"],
+            "text": test[i]["text"],
+            "label": test[i]["label"],
+            "predicted": decisions.names(decided[i], labels),
+            "probability": round(float(chance[i]), 6),
+            "probability_of_label": round(float(of_label[i]), 6),
+            "seeds_wrong": int(wrong[:, i].sum()),
         }
-        for i, (row, each) in enumerate(zip(test, mean_of_seeds, strict=True))
+        for i in sorted(missed.tolist(), key=lambda i: -chance[i])[:HARDEST]
     ]
-    wrong = [row for row in rows if row["predicted"] != row["label"]]
-    return sorted(wrong, key=lambda row: -row["probability"])[:HARDEST]
 
 
 def predictions(test: list[Document], said: Table, labels: list[str]) -> list[Document]:
@@ -239,10 +258,10 @@ def predictions(test: list[Document], said: Table, labels: list[str]) -> list[Do
         {
             "id": row["id"],
             "label": row["label"],
-            "predicted": labels[int(each.argmax())],
+            "predicted": decisions.names(decided, labels),
             "probabilities": {label: round(float(p), 6) for label, p in zip(labels, each, strict=True)},
         }
-        for row, each in zip(test, said, strict=True)
+        for row, each, decided in zip(test, said, decisions.decided(said, several=has_several(test)), strict=True)
     ]
 
 

@@ -6,6 +6,7 @@ are compared on the same draws (paired: Koehn 2004, aclanthology.org/W04-3250).
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ def draws(documents: int, resamples: int, seed: int = 0) -> Floats:
     return np.random.default_rng(seed).multinomial(documents, [1 / documents] * documents, resamples).astype(float)
 
 
-def confusions(drawn: Floats, predicted: Sequence[int], true: Sequence[int], classes: int) -> Floats:
+def confusions(drawn: Floats, predicted: npt.ArrayLike, true: npt.ArrayLike, classes: int) -> Floats:
     """The confusion matrix of each draw: (resamples, classes true, classes predicted)."""
     cells = np.asarray(true) * classes + np.asarray(predicted)
     counts = [np.bincount(cells, weights=draw, minlength=classes**2) for draw in drawn]
@@ -52,7 +53,12 @@ def mcc(matrices: Floats) -> Floats:
 def _f1(matrices: Floats) -> Floats:
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
     both = matrices.sum(-1) + matrices.sum(-2)
-    return np.asarray(np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0))
+    return _share(2 * hits, both)
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    """0 where there is nothing to have a share of."""
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0))
 
 
 def mean_absolute_error(matrices: Floats) -> Floats:
@@ -83,9 +89,12 @@ OF_ORDER = {"mean_absolute_error": mean_absolute_error, "quadratic_weighted_kapp
 
 
 def resampled(
-    drawn: Floats, seeds: Sequence[Sequence[int]], true: Sequence[int], classes: int, *, ordered: bool = False
+    drawn: Floats, seeds: Sequence[npt.ArrayLike], true: npt.ArrayLike, classes: int, *, ordered: bool = False
 ) -> dict[str, Floats]:
     """Every figure of every draw (resamples), averaged over the ``seeds``' predicted classes."""
+    table = np.asarray(true)
+    if table.ndim == 2:
+        return _resampled_several(drawn, seeds, table)
     figures = FIGURES | OF_ORDER if ordered else FIGURES
     sums = {name: np.zeros(len(drawn)) for name in figures}
     for predicted in seeds:
@@ -95,6 +104,18 @@ def resampled(
             for name, figure in figures.items():
                 sums[name][part] += figure(matrices) / len(seeds)
     return sums
+
+
+def _resampled_several(drawn: Floats, seeds: Sequence[npt.ArrayLike], true: npt.NDArray[Any]) -> dict[str, Floats]:
+    """``resampled`` where ``seeds`` and ``true`` hold 0 or 1 for each class: (documents, classes)."""
+    sums = {name: np.zeros(len(drawn)) for name in ("accuracy", "micro_f1", "macro_f1")}
+    occurring = true.any(0)
+    for predicted in map(np.asarray, seeds):
+        hits, both = drawn @ (predicted & true), drawn @ (predicted + true)
+        sums["accuracy"] += drawn @ (predicted == true).all(1) / drawn.sum(1)
+        sums["micro_f1"] += _share(2 * hits.sum(1), both.sum(1))
+        sums["macro_f1"] += _share(2 * hits, both)[:, occurring].mean(1)
+    return {name: total / len(seeds) for name, total in sums.items()}
 
 
 def interval(values: Floats) -> tuple[float, float]:

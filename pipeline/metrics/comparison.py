@@ -1,11 +1,12 @@
 """Two classifiers on the same documents: how surely the one is better, by a resampling test and by an exact one."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.metrics.bootstrap import Floats, interval
+from pipeline.metrics.decisions import right
 
 
 def paired(ours: Floats, theirs: Floats) -> dict[str, float]:
@@ -21,7 +22,7 @@ def paired(ours: Floats, theirs: Floats) -> dict[str, float]:
     return {"low": low, "high": high, "p": min(1.0, 2 * (1 + other_side) / (1 + len(gaps)))}
 
 
-def mcnemar(ours: Sequence[int], theirs: Sequence[int], true: Sequence[int]) -> dict[str, Any]:
+def mcnemar(ours: npt.ArrayLike, theirs: npt.ArrayLike, true: npt.ArrayLike) -> dict[str, Any]:
     """How many documents only one of two classifiers gets right, and the two-sided ``p`` of McNemar's exact test.
 
     Where both are equally good, each such document is a fair coin's throw (McNemar 1947, Psychometrika 12; exact, as
@@ -29,8 +30,8 @@ def mcnemar(ours: Sequence[int], theirs: Sequence[int], true: Sequence[int]) -> 
     """
     from scipy.stats import binomtest
 
-    right = np.asarray(ours) == np.asarray(true), np.asarray(theirs) == np.asarray(true)
-    only_ours, only_theirs = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    one, other = right(ours, true), right(theirs, true)
+    only_ours, only_theirs = int((one & ~other).sum()), int((other & ~one).sum())
     apart = only_ours + only_theirs
     p = float(binomtest(only_ours, apart).pvalue) if apart else 1.0
     return {"only_ours_right": only_ours, "only_theirs_right": only_theirs, "p": p}

@@ -7,15 +7,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 
 @cache
-def _metric(name: str) -> Any:
+def _metric(name: str, config: str | None) -> Any:
     import evaluate
 
     # `evaluate` copies a script to its cache and imports the copy: a folder of ours, not one in the user's home.
     evaluate.config.HF_MODULES_CACHE = _temporary_folder()
     script = Path(__file__).parent / name / f"{name}.py"
-    return evaluate.load(str(script), keep_in_memory=True, cache_dir=_temporary_folder())
+    return evaluate.load(str(script), config, keep_in_memory=True, cache_dir=_temporary_folder())
 
 
 @cache
@@ -25,17 +28,27 @@ def _temporary_folder() -> str:
     return folder.name
 
 
-def measure(name: str, predicted: Sequence[int], true: Sequence[int], **settings: Any) -> Any:
-    """The figure that the script ``name`` gives for class indices ``predicted`` and ``true``, a number or a list."""
-    return _metric(name).compute(predictions=predicted, references=true, **settings)[name]
+def measure(name: str, predicted: npt.ArrayLike, true: npt.ArrayLike, **settings: Any) -> Any:
+    """The figure that the script ``name`` gives for ``predicted`` and ``true``, a number or a list.
+
+    Both are class indices (documents), or 0 and 1 (documents, classes) where a document may have several.
+    """
+    metric = _metric(name, "multilabel" if np.ndim(true) == 2 else None)
+    return metric.compute(predictions=np.asarray(predicted).tolist(), references=np.asarray(true).tolist(), **settings)[
+        name
+    ]
 
 
-def summary(predicted: Sequence[int], true: Sequence[int], *, ordered: bool = False) -> dict[str, float]:
+def summary(predicted: npt.ArrayLike, true: npt.ArrayLike, *, ordered: bool = False) -> dict[str, float]:
     """Accuracy, macro and weighted F1 over the classes that occur in ``true``, and Matthews correlation.
 
-    Of ``ordered`` classes also the mean absolute error, in places, and the quadratic weighted kappa.
+    Of ``ordered`` classes also the mean absolute error, in places, and the quadratic weighted kappa. Where a document
+    may have several: the share of documents with all classes right, micro and macro F1.
     """
-    occurring = sorted(set(true))
+    table = np.asarray(true)
+    if table.ndim == 2:
+        return _summary_of_several(predicted, table)
+    occurring = np.unique(table).tolist()
     of_order = ("mean_absolute_error", "quadratic_weighted_kappa") if ordered else ()
     return {
         "accuracy": measure("accuracy", predicted, true),
@@ -46,13 +59,24 @@ def summary(predicted: Sequence[int], true: Sequence[int], *, ordered: bool = Fa
     }
 
 
-def by_class(predicted: Sequence[int], true: Sequence[int], labels: Sequence[str]) -> dict[str, dict[str, float]]:
+def _summary_of_several(predicted: npt.ArrayLike, true: npt.NDArray[Any]) -> dict[str, float]:
+    occurring = np.flatnonzero(true.any(0)).tolist()
+    return {
+        "accuracy": measure("accuracy", predicted, true),
+        "micro_f1": measure("f1", predicted, true, average="micro"),
+        "macro_f1": measure("f1", predicted, true, labels=occurring, average="macro"),
+    }
+
+
+def by_class(predicted: npt.ArrayLike, true: npt.ArrayLike, labels: Sequence[str]) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and the number of documents of each class."""
     indices = list(range(len(labels)))
     columns = {
         name: measure(name, predicted, true, labels=indices, average=None) for name in ("precision", "recall", "f1")
     }
+    table = np.asarray(true)
+    documents = table.sum(0) if table.ndim == 2 else np.bincount(table, minlength=len(labels))
     return {
-        label: {**{name: column[i] for name, column in columns.items()}, "documents": list(true).count(i)}
+        label: {**{name: column[i] for name, column in columns.items()}, "documents": int(documents[i])}
         for i, label in enumerate(labels)
     }

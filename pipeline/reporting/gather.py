@@ -15,6 +15,7 @@ from pipeline.artifacts import Run, read_manifest
 from pipeline.recipe import LINE
 from pipeline.reporting import charts
 from pipeline.text.documents import Document, read_jsonl
+from pipeline.text.labelled import labels_of
 from pipeline.text.labelled_checks import lines as fault_lines
 
 SAMPLES_PER_REASON = 3
@@ -281,7 +282,15 @@ def confusion(scores: dict[str, Any]) -> dict[str, Any] | None:
 
 def hardest(path: Path) -> list[Document]:
     """The first of the documents that the score stage found hardest, shortened."""
-    return [{**row, "text": shortened(row["text"])} for row in islice(_lines(path), HARDEST)]
+    return [
+        {
+            **row,
+            "text": shortened(row["text"]),
+            "label": " + ".join(labels_of(row)),
+            "predicted": " + ".join(labels_of({"label": row["predicted"]})) or "none",
+        }
+        for row in islice(_lines(path), HARDEST)
+    ]
 
 
 def labelled(fetched: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,4 +1,7 @@
-"""Labelled documents from the files people have them in, as rows of ``id``, ``text`` and ``label``, all str."""
+"""Labelled documents from the files people have them in, as rows of ``id``, ``text`` and ``label``, all str.
+
+Where documents have several labels, ``label`` is a list of them.
+"""
 
 import csv
 import io
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UsageError
+from pipeline.text.documents import Document
 from pipeline.text.unicode import normalize
 
 Table = tuple[list[str], list[list[str]]]
@@ -37,7 +41,7 @@ def local_path(name: str) -> Path | None:
     raise UsageError(f"{name} does not exist: name a {_FORMATS} file, or a dataset as owner/name@config:split")
 
 
-def read(name: str, role: str, text: str | Sequence[str], label: str) -> list[dict[str, str]]:
+def read(name: str, role: str, text: str | Sequence[str], label: str) -> list[Document]:
     """The documents of the labelled set ``name`` in their order; an ``id`` is the row's own, or its number from 1.
 
     ``role`` is train, dev or test: the split to take where ``name`` holds several and names none. Several columns of
@@ -59,6 +63,26 @@ def read(name: str, role: str, text: str | Sequence[str], label: str) -> list[di
         {"id": i, "text": normalize("\n".join(row[at] for at in texts)), "label": row[label_at]}
         for i, row in zip(ids, rows, strict=True)
     ]
+
+
+def parted(splits: dict[str, list[Document]], separator: str | None) -> dict[str, list[Document]]:
+    """``splits`` with a list of labels in each row, where there is a ``separator`` or a label is of several lines.
+
+    A line end stands between the members of what was a list (``_as_text``).
+    """
+    if not separator and not any("\n" in row["label"].strip() for rows in splits.values() for row in rows):
+        return splits
+    parts = re.compile("\n" if separator is None else re.escape(separator) + "|\n")
+    return {
+        role: [{**row, "label": [label for label in parts.split(row["label"]) if label.strip()]} for row in rows]
+        for role, rows in splits.items()
+    }
+
+
+def labels_of(row: Document) -> list[str]:
+    """The labels of a document, be there one or several."""
+    label: str | list[str] = row["label"]
+    return [label] if isinstance(label, str) else label
 
 
 def look_alikes(labels: Iterable[str]) -> list[list[str]]:
@@ -218,6 +242,8 @@ def _class_name(names: list[str], class_id: int | None) -> str:
 
 
 def _as_text(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(map(_as_text, value))
     return "" if value is None else str(value)
 
 

@@ -6,10 +6,11 @@ from itertools import combinations
 from typing import Any
 
 from pipeline.errors import UsageError
-from pipeline.text.labelled import is_number, look_alikes
+from pipeline.text.documents import Document
+from pipeline.text.labelled import is_number, labels_of, look_alikes
 from pipeline.text.script import words
 
-Splits = dict[str, list[dict[str, str]]]
+Splits = dict[str, list[Document]]
 """Rows of ``id``, ``text`` and ``label`` by role, test among them or not."""
 Faults = dict[str, Any]
 
@@ -22,13 +23,13 @@ def checked(splits: Splits, *, remove_leaked: bool) -> tuple[Splits, Faults]:
     Two texts are the same where their words are: case, punctuation and white space make no difference. Test stays
     whole. UsageError: no document of train is left.
     """
-    spaced = sum(row["label"] != row["label"].strip() for rows in splits.values() for row in rows)
-    splits = {role: [{**row, "label": row["label"].strip()} for row in rows] for role, rows in splits.items()}
+    spaced = sum(label != label.strip() for label in _labels(splits))
+    splits = {role: [_stripped(row) for row in rows] for role, rows in splits.items()}
     keys = {role: [same_text(row["text"]) for row in rows] for role, rows in splits.items()}
     found = {
         "spaced_labels": spaced,
-        "number_labels": all(is_number(row["label"]) for rows in splits.values() for row in rows),
-        "alike_labels": look_alikes(dict.fromkeys(row["label"] for rows in splits.values() for row in rows)),
+        "number_labels": all(map(is_number, _labels(splits))),
+        "alike_labels": look_alikes(dict.fromkeys(_labels(splits))),
         "conflicts": conflicts(splits, keys),
         "duplicates": {
             **{role: len(own) - len(set(own)) for role, own in keys.items()},
@@ -50,6 +51,15 @@ def checked(splits: Splits, *, remove_leaked: bool) -> tuple[Splits, Faults]:
     return splits, found
 
 
+def _labels(splits: Splits) -> list[str]:
+    return [label for rows in splits.values() for row in rows for label in labels_of(row)]
+
+
+def _stripped(row: Document) -> Document:
+    labels = [label.strip() for label in labels_of(row)]
+    return {**row, "label": labels[0] if isinstance(row["label"], str) else list(dict.fromkeys(labels))}
+
+
 def same_text(text: str) -> str:
     """What is equal for texts that count as the same."""
     return " ".join(words(text)) or text.strip()
@@ -60,7 +70,7 @@ def conflicts(splits: Splits, keys: dict[str, list[str]]) -> dict[str, Any]:
     bearers: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for role, rows in splits.items():
         for row, key in zip(rows, keys[role], strict=True):
-            bearers[key].append({"split": role, "id": row["id"], "label": row["label"]})
+            bearers[key].append({"split": role, "id": row["id"], "label": " + ".join(sorted(labels_of(row)))})
     torn = [rows for rows in bearers.values() if len({row["label"] for row in rows}) > 1]
     return {"texts": len(torn), "first": torn[:NAMED]}
 

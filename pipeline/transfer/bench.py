@@ -14,6 +14,7 @@ from pipeline.config import Finetune
 from pipeline.errors import UsageError
 from pipeline.program import log
 from pipeline.text.documents import Document, read_jsonl
+from pipeline.text.labelled import labels_of
 from pipeline.training.processes import processes
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, longest_input, only_unknown, require_same_tokenizer
@@ -42,6 +43,8 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     classifier.require_safetensors(checkpoint)
     require_same_tokenizer(checkpoint, run.input("tokenizer"))
     documents, labels = read_labelled(run)
+    several = has_several(documents["train"])
+    require_single(settings, several=several)
     each = of_ordered(len(labels)) if class_order(run) else np.eye(len(labels), dtype=np.float32)
     accelerator = processes()
     accelerator.wait_for_everyone()  # rank 0 prepares the folder
@@ -53,7 +56,8 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     splits, cut, unknown = {}, {}, {}
     for split, rows in documents.items():
         ids, cut[split] = encode(tokenizer, [row["text"] for row in rows], length)
-        splits[split] = Labelled(ids, each[[labels.index(row["label"]) for row in rows]])
+        table = np.stack([each[[labels.index(label) for label in labels_of(row)]].sum(0) for row in rows])
+        splits[split] = Labelled(ids, table, several)
         unknown[split] = only_unknown(tokenizer, ids)
         if unknown[split]:
             log.warning("finetune: %d documents of %s hold no piece that the tokenizer knows", unknown[split], split)
@@ -64,7 +68,7 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
         "cut": cut,
         "only_unknown": unknown,
         "length_tokens": length,
-        "labels": {s: dict(sorted(Counter(row["label"] for row in rows).items())) for s, rows in documents.items()},
+        "labels": {s: dict(sorted(Counter(_all_labels(rows)).items())) for s, rows in documents.items()},
     }
 
 
@@ -81,18 +85,38 @@ def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
         raise UsageError(
             f"{folder} holds no training documents: name them with `labelled.train=`, a file or a data set"
         )
-    labels = class_order(run) or sorted({row["label"] for row in documents["train"]})
+    labels = class_order(run) or sorted({*_all_labels(documents["train"])})
     if len(labels) < 2:
         raise UsageError(f"all training documents are of one class, `{labels[0]}`: a classifier needs two or more")
-    unseen = sorted({row["label"] for row in documents.get("dev", [])} - set(labels))
+    unseen = sorted({*_all_labels(documents.get("dev", []))} - {*labels})
     if unseen:
         raise UsageError(f"the class `{unseen[0]}` is in dev and has no training document: add some, or take it out")
     if "dev" not in documents and len(documents["train"]) < FOLDS:
         raise UsageError(f"{len(documents['train'])} training documents are too few: {FOLDS} or more are needed")
-    single = [label for label in labels if [row["label"] for row in documents["train"]].count(label) == 1]
+    single = [label for label, count in Counter(_all_labels(documents["train"])).items() if count == 1]
     if "dev" not in documents and single:
         log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
     return documents, labels
+
+
+def _all_labels(rows: list[Document]) -> list[str]:
+    return [label for row in rows for label in labels_of(row)]
+
+
+def has_several(rows: list[Document]) -> bool:
+    """Whether documents may have several labels: each row then has a list of them."""
+    return not isinstance(rows[0]["label"], str)
+
+
+def require_single(settings: Finetune, *, several: bool) -> None:
+    """UsageError: documents have several labels, and ``settings`` ask for what wants one of each."""
+    asked = [name for name in ("r_drop", "label_smoothing") if getattr(settings, name)]
+    asked += ["class_weights"] if settings.class_weights != "none" else []
+    asked += ["machine=neighbours"] if settings.machine == "neighbours" else []
+    if several and asked:
+        raise UsageError(
+            f"finetune.{asked[0]} is for documents with one label each, and these have several: leave it out"
+        )
 
 
 def class_order(run: Run) -> list[str]:

@@ -14,6 +14,7 @@ from pipeline.model.masked_lm import layers
 
 Proof = dict[str, Any]
 
+SEVERAL = "multi_label_classification"  # in transformers' words
 OTHER_SEEDS = 1_000_000  # the control must not start from the very weights that pretraining with its seed began with
 AS_PRETRAINED = Finetune()
 
@@ -135,6 +136,11 @@ def load(folder: Path) -> tuple[Any, Any]:
 def temperature(model: Any) -> float:
     """What the logits of ``model`` are divided by before they become probabilities; 1 where none was fitted."""
     return float(getattr(model.config, "calibration_temperature", 1.0))
+
+
+def has_several(model: Any) -> bool:
+    """Whether ``model`` decides on each class by itself, so that a document may have several."""
+    return bool(model.config.problem_type == SEVERAL)
 
 
 def require_safetensors(folder: Path) -> None:

@@ -36,7 +36,7 @@ def soup(bench: Bench, stories: dict[Job, Any]) -> dict[Job, Any]:
                     mean += (each - mean) / count
         dev = bench.splits.get("dev")
         seen = examined(bench, model.to(bench.accelerator.device), dev)
-        epochs = [evaluation(torch.tensor(seen["unseen_logits"]), dev.classes()) if dev else {}]
+        epochs = [evaluation(torch.tensor(seen["unseen_logits"]), dev) if dev else {}]
         log.info("finetune: soup of %d networks: %s", 1 + len(others), epochs[0])
         write(SOUP, bench, model, {"origin": stories[own(stories)[0]]["origin"], "epochs": epochs, **seen})
     return {SOUP: read_story(SOUP, bench)}
@@ -72,4 +72,4 @@ def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) ->
     )
     ids, _ = encode(bench.tokenizer, texts, bench.tokenizer.model_max_length)
     train = bench.splits["train"]
-    return Labelled(train.ids + ids, np.concatenate([train.targets, table.astype(np.float32)]))
+    return Labelled(train.ids + ids, np.concatenate([train.targets, table.astype(np.float32)]), train.several)

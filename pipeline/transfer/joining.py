@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from transformers import AutoModelForMaskedLM
 
+from pipeline.metrics import decisions
+from pipeline.metrics.decisions import Table, Truth
 from pipeline.program import log
 from pipeline.transfer import linear, shipped
 from pipeline.transfer.bench import Bench
 from pipeline.transfer.embeddings import embeddings
 from pipeline.transfer.networks import Job, held_out, unseen_probabilities
 from pipeline.transfer.shipped import Frozen
-
-Table = npt.NDArray[np.floating[Any]]
 
 JOINING = ("auto", "hybrid", "features")  # strategies
 SHARES = tuple(round(share / 10, 1) for share in range(1, 10))  # of the network
@@ -25,10 +25,10 @@ def join(bench: Bench, stories: dict[Job, Any]) -> dict[str, Any]:
     body, layers, vectors = frozen_body(bench)
     if not bench.accelerator.is_main_process:
         return {}
-    texts, classes = bench.texts["train"], bench.splits["train"].classes()
+    texts, truth = bench.texts["train"], bench.splits["train"].truth()
     lexical = bench.settings.strategy != "features"
-    chosen = linear.choose(texts, vectors["train"], classes, bench.settings.machine, lexical=lexical)
-    fitted = linear.fit(texts, vectors["train"], classes, chosen)
+    chosen = linear.choose(texts, vectors["train"], truth, bench.settings.machine, lexical=lexical)
+    fitted = linear.fit(texts, vectors["train"], truth, chosen)
     shipped.save_frozen(Frozen(bench.labels, fitted, body, bench.tokenizer, layers), bench.out / "linear" / "seed-0")
     log.info(
         "finetune: linear, %s, weights of the layers %s: right on %.3f of train, cross-validated%s",
@@ -40,7 +40,7 @@ def join(bench: Bench, stories: dict[Job, Any]) -> dict[str, Any]:
     if not lexical:
         return {"answer": "linear", "share": 0.0, "linear": chosen._asdict()}
     if "dev" in bench.splits:
-        truth = bench.splits["dev"].classes()
+        truth = bench.splits["dev"].truth()
         by_linear = fitted.probabilities(bench.texts["dev"], vectors["dev"])
     else:
         truth, by_linear = _left_out(bench, vectors["train"], chosen)
@@ -59,19 +59,19 @@ def frozen_body(bench: Bench) -> tuple[Any, list[int], dict[str, Table]]:
     return body, layers, read
 
 
-def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[list[int], Table]:
-    """The classes of the documents that each fold leaves out, and what one that has not seen them says."""
-    texts, classes = bench.texts["train"], bench.splits["train"].classes()
-    truth, tables = [], []
+def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[Truth, Table]:
+    """The truth of the documents that each fold leaves out, and what one that has not seen them says."""
+    texts, truth = bench.texts["train"], bench.splits["train"].truth()
+    order, tables = [], []
     for left_out in held_out(bench.splits):
         kept = sorted({*range(len(texts))} - {*left_out})
-        fitted = linear.fit([texts[i] for i in kept], vectors[kept], [classes[i] for i in kept], chosen)
+        fitted = linear.fit([texts[i] for i in kept], vectors[kept], truth[kept], chosen)
         tables.append(fitted.probabilities([texts[i] for i in left_out], vectors[left_out]))
-        truth += [classes[i] for i in left_out]
-    return truth, np.concatenate(tables)
+        order += left_out
+    return truth[order], np.concatenate(tables)
 
 
-def settle(strategy: str, networks: Sequence[Table], linear: Table, truth: Sequence[int]) -> dict[str, Any]:
+def settle(strategy: str, networks: Sequence[Table], linear: Table, truth: npt.ArrayLike) -> dict[str, Any]:
     """The network's ``share`` in the answer, and the ``evidence``: accuracy and nats of either, and of both.
 
     ``networks``, one a seed, and ``linear`` hold the probabilities of (documents, classes). The share of both together
@@ -94,9 +94,7 @@ def mixed(share: float, network: Table, linear: Table) -> Table:
     return share * network + (1 - share) * linear
 
 
-def measured(tables: Sequence[Table], truth: Sequence[int]) -> dict[str, float]:
+def measured(tables: Sequence[Table], truth: npt.ArrayLike) -> dict[str, float]:
     """Accuracy and loss in nats a document, the mean over ``tables``."""
-    rows = np.arange(len(truth))
-    right = [float((table.argmax(-1) == truth).mean()) for table in tables]
-    nats = [float(-np.log(np.maximum(table[rows, truth], 1e-12)).mean()) for table in tables]
-    return {"accuracy": round(float(np.mean(right)), 4), "nats": round(float(np.mean(nats)), 4)}
+    each = [decisions.measured(table, truth) for table in tables]
+    return {name: round(float(np.mean([one[name] for one in each])), 4) for name in ("accuracy", "nats")}

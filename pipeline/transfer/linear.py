@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from pipeline.metrics.calibration import softmax, temperature
+from pipeline.metrics.decisions import Truth, probabilities, temperature
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """A fitted classifier of classes 0, 1, …"""
+    """A fitted classifier of classes 0, 1, …; of each by itself, where a document may have several."""
 
     lexical: Any  # TfidfVectorizer, or None
     centres: Floats  # (layers, width)
@@ -49,18 +49,27 @@ class Linear(NamedTuple):
         words = self.lexical.transform(texts) if self.lexical else None
         rows = _joined(words, vectors - self.centres, self.weights)
         method = "decision_function" if hasattr(self.machine, "decision_function") else "predict_proba"
-        return softmax(_decisions(getattr(self.machine, method)(rows), method) / self.temperature)
+        logits = _logits(getattr(self.machine, method)(rows), method)
+        return probabilities(logits / self.temperature, several=self.several)
+
+    @property
+    def several(self) -> bool:
+        return bool(getattr(self.machine, "multilabel_", False))
 
 
-def choose(texts: Sequence[str], vectors: Floats, classes: Sequence[int], machine: str, *, lexical: bool) -> Choice:
-    """Try every combination on documents with their ``vectors`` (documents, layers, width)."""
+def choose(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, machine: str, *, lexical: bool) -> Choice:
+    """Try every combination on documents with their ``vectors`` (documents, layers, width).
+
+    ``truth``: classes (documents), or 0 and 1 (documents, classes), where each class gets a machine of its own.
+    """
     from sklearn.model_selection import cross_val_score
 
+    truth = np.asarray(truth)
     words, vectors = _tfidf().fit_transform(texts) if lexical else None, vectors - vectors.mean(0)
     accuracy = {
         (weights, regularisation): float(
             cross_val_score(
-                _machine(machine, regularisation), _joined(words, vectors, weights), classes, cv=stratified(classes)
+                _machine(machine, regularisation, truth), _joined(words, vectors, weights), truth, cv=stratified(truth)
             ).mean()
         )
         for weights in itertools.product(WEIGHTS, repeat=vectors.shape[1])
@@ -72,17 +81,18 @@ def choose(texts: Sequence[str], vectors: Floats, classes: Sequence[int], machin
     return Choice(machine, lexical, *best, accuracy[best], alone)
 
 
-def fit(texts: Sequence[str], vectors: Floats, classes: Sequence[int], choice: Choice) -> Linear:
+def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Choice) -> Linear:
     """Learn as ``choice`` says. The temperature is fitted on documents that a cross-validation left out."""
     from sklearn.model_selection import cross_val_predict
 
+    truth = np.asarray(truth)
     lexical, centres = _tfidf() if choice.lexical else None, vectors.mean(0)
     rows = _joined(lexical.fit_transform(texts) if lexical else None, vectors - centres, choice.weights)
-    machine = _machine(choice.machine, choice.regularisation)
+    machine = _machine(choice.machine, choice.regularisation, truth)
     method = "decision_function" if hasattr(machine, "decision_function") else "predict_proba"
-    unseen = cross_val_predict(machine, rows, classes, cv=stratified(classes), method=method)
-    heat = temperature(_decisions(unseen, method), classes)
-    return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, classes), heat)
+    unseen = cross_val_predict(machine, rows, truth, cv=stratified(truth), method=method)
+    heat = temperature(_logits(unseen, method), truth)
+    return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, truth), heat)
 
 
 def save(linear: Linear, folder: Path) -> None:
@@ -106,22 +116,28 @@ def _tfidf() -> Any:
     return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=2, sublinear_tf=True)
 
 
-def _machine(name: str, regularisation: float) -> Any:
+def _machine(name: str, regularisation: float, truth: Truth) -> Any:
     from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.svm import LinearSVC
 
     if name == "neighbours":
         return KNeighborsClassifier(int(regularisation), metric="cosine", weights="distance")
-    return LinearSVC(C=regularisation, random_state=0) if name == "svm" else LogisticRegression(C=regularisation)
+    machine = LinearSVC(C=regularisation, random_state=0) if name == "svm" else LogisticRegression(C=regularisation)
+    return OneVsRestClassifier(machine) if truth.ndim == 2 else machine
 
 
-def stratified(classes: Sequence[int] | npt.NDArray[np.integer]) -> Any:
-    """As many as the rarest class has documents, between two and ``FOLDS``."""
+def stratified(truth: Truth) -> list[Any]:
+    """Folds, as many as the rarest class has documents, between two and ``FOLDS``. Of several classes the first one
+    counts.
+    """
     from sklearn.model_selection import StratifiedKFold
 
+    classes = truth.argmax(1) if truth.ndim == 2 else truth
     rarest = min(np.bincount(classes)[np.unique(classes)])
-    return StratifiedKFold(max(2, min(FOLDS, int(rarest))), shuffle=True, random_state=0)
+    folds = StratifiedKFold(max(2, min(FOLDS, int(rarest))), shuffle=True, random_state=0)
+    return list(folds.split(classes, classes))
 
 
 def _joined(words: Any, vectors: Floats, weights: Sequence[float] | Floats) -> sparse.csr_matrix:
@@ -131,7 +147,7 @@ def _joined(words: Any, vectors: Floats, weights: Sequence[float] | Floats) -> s
     return sparse.hstack([*([] if words is None else [words]), *layers]).tocsr()
 
 
-def _decisions(table: Floats, method: str) -> Floats:
+def _logits(table: Floats, method: str) -> Floats:
     """What softmax makes probabilities of. Of two classes, ``decision_function`` tells the second's alone."""
     if method == "predict_proba":
         return np.asarray(np.log(np.maximum(table, 1e-3)))

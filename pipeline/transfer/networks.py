@@ -7,11 +7,11 @@ from statistics import geometric_mean, mean
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.artifacts import write_json
 from pipeline.config import Finetune
-from pipeline.metrics.calibration import softmax, temperature
+from pipeline.metrics import decisions
+from pipeline.metrics.decisions import Table, temperature
 from pipeline.program import log
 from pipeline.text.documents import Document
 from pipeline.transfer import classifier
@@ -119,6 +119,8 @@ def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
     start = classifier.scratch if job.strategy == "scratch" else classifier.pretrained
     one_head = bench.settings.ship == "soup" and job.strategy != "scratch"
     model, origin = start(bench.checkpoint, bench.labels, 0 if one_head else job.seed, bench.settings)
+    if bench.splits["train"].several:
+        model.config.problem_type = classifier.SEVERAL
     if bench.settings.long_documents == "windows":
         model.config.window_tokens = bench.tokenizer.model_max_length
     require_vocabulary(bench.splits["train"].ids, model)
@@ -139,7 +141,7 @@ def examined(bench: Bench, model: Any, dev: Labelled | None) -> dict[str, Any]:
         heat, told = _folds_temperature(bench.out), {}
     else:
         unseen = logits(bench.accelerator, model, dev.ids, bench.tokenizer.pad_token_id).numpy()
-        heat, told = temperature(unseen, dev.classes()), {"unseen_logits": unseen.tolist()}
+        heat, told = temperature(unseen, dev.truth()), {"unseen_logits": unseen.tolist(), "several": dev.several}
     model.config.calibration_temperature = heat
     return {"temperature": heat, **told}
 
@@ -149,7 +151,7 @@ def held_out(splits: dict[str, Labelled]) -> list[list[int]]:
     return folds(splits["train"].classes(), FOLDS)
 
 
-def unseen_probabilities(stories: dict[Job, Any]) -> list[npt.NDArray[np.float64]]:
+def unseen_probabilities(stories: dict[Job, Any]) -> list[Table]:
     """What each seed says of the dev documents; without a dev split, what the folds say of those that they left out."""
     crossed = [probabilities(story) for job, story in stories.items() if job.fold is not None]
     if crossed:
@@ -157,9 +159,9 @@ def unseen_probabilities(stories: dict[Job, Any]) -> list[npt.NDArray[np.float64
     return [probabilities(stories[job]) for job in own(stories)]
 
 
-def probabilities(story: dict[str, Any]) -> npt.NDArray[np.float64]:
+def probabilities(story: dict[str, Any]) -> Table:
     """What a network says of the documents that it did not learn from: (documents, classes)."""
-    return softmax(np.asarray(story["unseen_logits"]) / story["temperature"])
+    return decisions.probabilities(np.asarray(story["unseen_logits"]) / story["temperature"], several=story["several"])
 
 
 def _folds_temperature(out: Path) -> float:

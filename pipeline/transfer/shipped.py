@@ -40,6 +40,7 @@ class Classifier(NamedTuple):
     network: tuple[Any, Any] | None  # model, tokenizer
     frozen: Frozen | None
     share: float  # of the network in the answer
+    several: bool  # a document may have several labels
 
     @property
     def temperature(self) -> float:
@@ -60,7 +61,8 @@ def load(folder: Path) -> Classifier:
         labels = [settings.id2label[i] for i in range(settings.num_labels)]
     else:
         labels = about["labels"]
-    return Classifier(labels, network, frozen, about["share"])
+    several = classifier.has_several(network[0]) if network else bool(frozen and frozen.linear.several)
+    return Classifier(labels, network, frozen, about["share"], several)
 
 
 def classify(accelerator: Accelerator, shipped: Classifier, texts: Sequence[str]) -> Table:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.metrics.decisions import Truth
 from pipeline.text.script import words
 from pipeline.transfer.linear import stratified
 
@@ -24,15 +25,16 @@ BUCKETS = 100_000  # rows that character n-grams share; gensim's two million tak
 REGULARISATION = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
-def fasttext_logistic(corpus: Iterable[str], texts: Sequence[str], labels: Sequence[str]) -> Any:
+def fasttext_logistic(corpus: Iterable[str], texts: Sequence[str], truth: Truth) -> Any:
     """A fitted scikit-learn pipeline: a text's mean word vector, and logistic regression with C by cross-validation.
 
     ``corpus``: the documents that the vectors are learned from. One thread and a seed: the same corpus gives the same
-    classifier. RuntimeError: the corpus has no word ``LEAST_COUNT`` times.
+    classifier. ``truth``: as in ``linear.choose``. RuntimeError: the corpus has no word ``LEAST_COUNT`` times.
     """
     from gensim.models import FastText
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -40,10 +42,15 @@ def fasttext_logistic(corpus: Iterable[str], texts: Sequence[str], labels: Seque
     shape: dict[str, Any] = {"vector_size": WIDTH, "min_count": LEAST_COUNT, "min_n": 3, "max_n": 5, "bucket": BUCKETS}
     epochs = min(MOST_EPOCHS, -(-WORDS_READ // max(1, sum(map(len, paragraphs)))))
     fasttext = FastText(paragraphs, sg=1, epochs=epochs, workers=1, seed=0, **shape)
-    folds = stratified(np.unique(labels, return_inverse=True)[1])
-    search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": REGULARISATION}, cv=folds)
+    machine = LogisticRegression(max_iter=1000)
+    several = truth.ndim == 2
+    search = GridSearchCV(
+        OneVsRestClassifier(machine) if several else machine,
+        {"estimator__C" if several else "C": REGULARISATION},
+        cv=stratified(truth),
+    )
     mean_vectors = FunctionTransformer(_mean_vectors, kw_args={"vectors": fasttext.wv})
-    return make_pipeline(mean_vectors, StandardScaler(), search).fit(list(texts), list(labels))
+    return make_pipeline(mean_vectors, StandardScaler(), search).fit(list(texts), truth)
 
 
 def _mean_vectors(texts: Sequence[str], vectors: Any) -> Floats:

@@ -79,7 +79,7 @@ def said_by_answer(bench: Bench, vectors: dict[str, Table], network: Table | Non
     ``vectors``: what the body says of the documents of either split. The network's share is settled on four fifths of
     dev for the documents of the other fifth, so that no document is measured with a share that was chosen on it.
     """
-    settings, train, truth = bench.settings, bench.splits["train"].classes(), bench.splits["dev"].classes()
+    settings, train, truth = bench.settings, bench.splits["train"].truth(), bench.splits["dev"].truth()
     texts = bench.texts["train"]
     chosen = linear.choose(texts, vectors["train"], train, settings.machine, lexical=network is not None)
     fitted = linear.fit(texts, vectors["train"], train, chosen)
@@ -87,8 +87,8 @@ def said_by_answer(bench: Bench, vectors: dict[str, Table], network: Table | Non
     if network is None:
         return said
     joined = said.copy()
-    for fifth in folds(truth, FOLDS):
+    for fifth in folds(truth.tolist(), FOLDS):
         rest = sorted({*range(len(truth))} - {*fifth})
-        share = settle(settings.strategy, [network[rest]], said[rest], [truth[i] for i in rest])["share"]
+        share = settle(settings.strategy, [network[rest]], said[rest], truth[rest])["share"]
         joined[fifth] = mixed(share, network[fifth], said[fifth])
     return joined

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 
 from pipeline.config import Finetune
+from pipeline.metrics.decisions import Table, Truth, decided, measured, probabilities
 from pipeline.model.attention import suit_attention
 from pipeline.program import progress
 from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
 from pipeline.training.precision import settle_precision
-from pipeline.transfer.classifier import temperature
+from pipeline.transfer.classifier import has_several, temperature
 from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches, in_windows
 from pipeline.transfer.lora import adapters, add_adapters
 from pipeline.transfer.strategies import Phase, depths, phases, rates
@@ -31,13 +32,18 @@ class Labelled(NamedTuple):
 
     ids: Ids
     targets: npt.NDArray[np.float32]
+    several: bool = False  # classes do not exclude each other
 
     def classes(self) -> list[int]:
         """The foremost class of each document."""
         return [int(place) for place in self.targets.argmax(-1)]
 
+    def truth(self) -> Truth:
+        """The classes (documents), or 0 and 1 (documents, classes) where there may be several."""
+        return decided(self.targets, several=self.several)
+
     def part(self, indices: Sequence[int]) -> "Labelled":
-        return Labelled([self.ids[i] for i in indices], self.targets[indices])
+        return Labelled([self.ids[i] for i in indices], self.targets[indices], self.several)
 
 
 def labelled(ids: Ids, classes: Sequence[int], count: int) -> Labelled:
@@ -61,7 +67,7 @@ def train(
     between epochs by chance more than by merit (arXiv 2006.04884 trains long and keeps the last, too).
     """
     windows, documents = in_windows(data.ids, model)
-    data = Labelled(windows, targets(data.targets, settings)[documents])
+    data = Labelled(windows, targets(data.targets, settings)[documents], data.several)
     suit_attention(model, accelerator.device)
     precision = settle_precision(settings.precision, accelerator.device)
     lengths = [len(tokens) for tokens in data.ids]
@@ -90,7 +96,7 @@ def train(
         row["loss_nats"] = round(float(torch.stack(losses).sum()) / len(data.ids), 6)
         losses.clear()
         if dev:
-            row |= evaluation(logits(accelerator, model, dev.ids, pad), dev.classes())
+            row |= evaluation(logits(accelerator, model, dev.ids, pad), dev)
             model.train()
         if skipped:
             row["skipped_steps"] = skipped
@@ -111,7 +117,7 @@ def train(
             [adamw(model.named_parameters(), settings.learning_rate, settings.weight_decay, factors)],
             steps(start, end),
             items=lambda batch: int(batch["targets"].any(-1).sum()),
-            summed_loss=partial(_summed_loss, r_drop=settings.r_drop),
+            summed_loss=partial(_summed_loss, r_drop=settings.r_drop, several=data.several),
             rate=partial(_rate, start=start, end=end, settings=settings),
             after_step=after_step,
             precision=precision,
@@ -157,15 +163,20 @@ def micro_batches(
     return shares
 
 
-def _summed_loss(model: torch.nn.Module, batch: Batch, r_drop: float) -> torch.Tensor:
+def _summed_loss(model: torch.nn.Module, batch: Batch, r_drop: float, several: bool = False) -> torch.Tensor:
     """The mean cross-entropy of one pass or, for R-Drop, two with other dropouts, and ``r_drop`` × the KL between them.
 
     A document's weight is the sum of its targets. The KL is the mean of both directions (arXiv 2106.14448, equation 2).
+    Where a document may have ``several`` classes, the sum of each class's own cross-entropy; a document with none
+    counts for nothing.
     """
     torch.manual_seed(int(np.random.SeedSequence(batch["chance"].tolist()).generate_state(1)[0]))
     passes = 2 if r_drop else 1
     inputs = {name: batch[name].repeat(passes, 1) for name in ("input_ids", "attention_mask")}
     said = model(**inputs).logits.float()
+    if several:
+        nats = F.binary_cross_entropy_with_logits(said, batch["targets"], reduction="none").sum(-1)
+        return (nats * batch["targets"].any(-1)).sum()
     loss = F.cross_entropy(said, batch["targets"].repeat(passes, 1), reduction="sum") / passes
     if r_drop:
         one, other = said.log_softmax(-1).chunk(2)
@@ -193,20 +204,17 @@ def logits(accelerator: Accelerator, model: Any, ids: Ids, pad: int) -> torch.Te
     return sums / torch.bincount(torch.tensor(documents)).unsqueeze(1)
 
 
-def evaluation(table: torch.Tensor, labels: list[int]) -> dict[str, float]:
-    """Loss in nats a document and accuracy, of ``table`` (documents, classes) against the true classes."""
-    truth = torch.tensor(labels)
-    return {
-        "dev_nats": round(float(F.cross_entropy(table, truth)), 6),
-        "dev_accuracy": round(float((table.argmax(-1) == truth).float().mean()), 6),
-    }
+def evaluation(table: torch.Tensor, data: Labelled) -> dict[str, float]:
+    """Loss in nats a document and accuracy, of the logits in ``table`` (documents, classes) against the truth."""
+    measures = measured(probabilities(table.double().numpy(), several=data.several), data.truth())
+    return {"dev_nats": round(measures["nats"], 6), "dev_accuracy": round(measures["accuracy"], 6)}
 
 
-def classify(accelerator: Accelerator, model: Any, tokenizer: Any, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+def classify(accelerator: Accelerator, model: Any, tokenizer: Any, texts: Sequence[str]) -> Table:
     """Probabilities of the classes of each text: (texts, classes), at the temperature that was fitted for ``model``.
 
     Long texts are cut as they were in training.
     """
     ids, _ = encode(tokenizer, texts, tokenizer.model_max_length)
     table = logits(accelerator, model.to(accelerator.device), ids, tokenizer.pad_token_id)
-    return np.asarray((table.double() / temperature(model)).softmax(-1).numpy(), np.float64)
+    return probabilities(table.double().numpy() / temperature(model), several=has_several(model))

@@ -9,12 +9,15 @@ from sklearn.metrics import f1_score
 
 class F1(evaluate.Metric):  # type: ignore[misc]
     def _info(self) -> Any:
+        each = datasets.Value("int32")
+        if self.config_name == "multilabel":
+            each = datasets.List(each)
         return evaluate.MetricInfo(
             description="Harmonic mean of precision and recall.",
             citation="",
-            inputs_description="predictions, references: class indices; labels: which classes; average: "
-            "macro, weighted, or None for a figure a class",
-            features=datasets.Features({"predictions": datasets.Value("int32"), "references": datasets.Value("int32")}),
+            inputs_description="predictions, references: class indices, or of `multilabel` 0 and 1 for each class; "
+            "labels: which classes; average: macro, weighted, or None for a figure a class",
+            features=datasets.Features({"predictions": each, "references": each}),
         )
 
     def _compute(

@@ -9,12 +9,15 @@ from sklearn.metrics import precision_score
 
 class Precision(evaluate.Metric):  # type: ignore[misc]
     def _info(self) -> Any:
+        each = datasets.Value("int32")
+        if self.config_name == "multilabel":
+            each = datasets.List(each)
         return evaluate.MetricInfo(
             description="Share of the documents given a class that are of it.",
             citation="",
-            inputs_description="predictions, references: class indices; labels: which classes; average: "
-            "macro, weighted, or None for a figure a class",
-            features=datasets.Features({"predictions": datasets.Value("int32"), "references": datasets.Value("int32")}),
+            inputs_description="predictions, references: class indices, or of `multilabel` 0 and 1 for each class; "
+            "labels: which classes; average: macro, weighted, or None for a figure a class",
+            features=datasets.Features({"predictions": each, "references": each}),
         )
 
     def _compute(
