@@ -137,9 +137,10 @@ def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_ch
     given = {role: name for role, name in names.items() if name}
     splits: labelled_checks.Splits = {}
     for role, name in sorted(given.items(), key=lambda item: labelled.local_path(item[1]) is None):
-        splits[role] = with_text_and_label(labelled.read(name, role, wanted.text, wanted.label), name)
+        rows = labelled.parted(labelled.read(name, role, wanted.text, wanted.label), wanted.separator)
+        splits[role] = with_text_and_label(rows, name)
         log.info("fetch: %s: %d documents from %s", role, len(splits[role]), name)
-    splits = labelled.parted({role: splits[role] for role in given}, wanted.separator)
+    splits = labelled.alike({role: splits[role] for role in given})
     splits, faults = labelled_checks.checked(splits, remove_leaked=wanted.remove_leaked)
     faults["number_labels"] &= not wanted.order
     for line in labelled_checks.lines(faults):
@@ -150,7 +151,7 @@ def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_ch
 
 
 def with_text_and_label(rows: list[Document], name: str) -> list[Document]:
-    kept = [row for row in rows if row["text"] and row["label"].strip()]
+    kept = [row for row in rows if row["text"] and any(label.strip() for label in labelled.labels_of(row))]
     if not kept:
         raise UsageError(f"{name} has no document with a text and a label: check labelled.text and labelled.label")
     if len(kept) < len(rows):

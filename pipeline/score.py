@@ -37,20 +37,16 @@ from pipeline.transfer.static import SAMPLE_WORDS, fasttext_logistic
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     quiet_transformers()
-    accelerator, folder = processes(), run.input("finetune")
-    classifier = load(folder / "model")
+    accelerator, classifier = processes(), load(run.input("finetune/model"))
     labels = classifier.labels
     test = read_test(run, labels)
     texts, true = [row["text"] for row in test], truth(test, labels)
 
-    said = {name: said_by_seed(accelerator, folder / place, texts) for name, place in PLACES.items()}
-    choice = finetuned(run)["choice"]
-    networks = "soup" if said["soup"] else "network"  # those of which one is shipped
-    answer = networks if choice["answer"] == "network" else choice["answer"]
-    if answer == "joined":
-        (linear,) = said["linear"].values()
-        said["joined"] = {seed: mixed(choice["share"], each, linear) for seed, each in said[networks].items()}
-    said = {"test": said[answer], **{name: seeds for name, seeds in said.items() if seeds}}
+    said = said_by_all(run, accelerator, texts)
+    networks = "soup" if "soup" in said else "network"  # those of which one is shipped
+    answer = finetuned(run)["choice"]["answer"]
+    answer = networks if answer == "network" else answer
+    said["test"] = said[answer]
     decide = partial(decisions.decided, several=true.ndim == 2)
     seen = {name: [decide(each) for each in seeds.values()] for name, seeds in said.items()}
     seen |= {name: [classes] for name, classes in said_by_baselines(run, texts, labels).items()}
@@ -128,6 +124,18 @@ def read_test(run: Run, labels: list[str]) -> list[Document]:
     if unseen:
         raise UsageError(f"the class `{unseen[0]}` is in test and has no training document: add some, or take it out")
     return test
+
+
+def said_by_all(run: Run, accelerator: Accelerator, texts: list[str]) -> dict[str, dict[str, Table]]:
+    """What each kind of classifier that finetune has trained says, by seed; and both together, where they answer so."""
+    found = {name: said_by_seed(accelerator, run.input("finetune") / place, texts) for name, place in PLACES.items()}
+    said = {name: seeds for name, seeds in found.items() if seeds}
+    choice = finetuned(run)["choice"]
+    if choice["answer"] == "joined":
+        (linear,) = said["linear"].values()
+        networks = said.get("soup") or said["network"]
+        said["joined"] = {seed: mixed(choice["share"], each, linear) for seed, each in networks.items()}
+    return said
 
 
 def said_by_seed(accelerator: Accelerator, folder: Path, texts: list[str]) -> dict[str, Table]:

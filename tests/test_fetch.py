@@ -158,6 +158,18 @@ def test_faults_of_labelled_documents_are_told_counted_and_mended(files: Path, p
     assert "leak&ed" in (folder / "train.jsonl").read_text("utf-8")
 
 
+def test_documents_with_several_labels_are_handed_on_with_a_list_each(files: Path, program: Program) -> None:
+    (files / "train.tsv").write_text("category\ttext\na| b\tx\nb\ty\n|\tz\n", "utf-8")
+    settings = ["corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.separator='|'"]
+    done = program("fetch", "or", *settings)
+    assert done.returncode == 0, done.stderr
+    assert "train.tsv: 1 documents without text or label are left out" in done.stderr
+    rows = [json.loads(line) for line in (files / "runs/or/fetch/labelled/train.jsonl").open(encoding="utf-8")]
+    assert [row["label"] for row in rows] == [["a", "b"], ["b"]]
+    counts = json.loads((files / "runs/or/fetch/manifest.json").read_text("utf-8"))["counts"]
+    assert counts["labelled"]["train"] == {"documents": 2, "classes": {"a": 1, "b": 2}}
+
+
 def test_classes_with_an_order_are_handed_on_in_it(files: Path, program: Program) -> None:
     (files / "train.tsv").write_text("category\ttext\n1\tx\n5\ty\n3\tz\n", "utf-8")
     settings = ["corpus.dump=or.xml.bz2", "labelled.train=train.tsv"]

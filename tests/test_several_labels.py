@@ -40,7 +40,9 @@ def documents(split: str, count: int) -> list[dict[str, Any]]:
 def made(root: Path, *settings: str, dev: bool = True) -> Run:
     sizes = {"train": 60, "test": 30} | ({"dev": 24} if dev else {})
     first = upstream.make_run(root, "bert", {split: documents(split, count) for split, count in sizes.items()})
-    return Run(load(first.argument, [f"finetune.{each}" for each in settings]), first.argument)
+    return Run(
+        load(first.argument, ["score.resamples=200", *(f"finetune.{each}" for each in settings)]), first.argument
+    )
 
 
 @pytest.mark.parametrize(("strategy", "dev"), [("full", True), ("hybrid", False)])
@@ -127,13 +129,15 @@ def test_a_list_and_a_separator_give_the_same_labels(tmp_path: Path) -> None:
     rows = [{"text": "x", "category": ["sport", " news ", "news"]}, {"text": "y", "category": ["news"]}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
     for file, separator in (("a.tsv", "|"), ("a.jsonl", None)):
-        read = {"train": labelled.read(str(tmp_path / file), "train", "text", "category")}
-        splits, faults = labelled_checks.checked(labelled.parted(read, separator), remove_leaked=True)
+        read = labelled.parted(labelled.read(str(tmp_path / file), "train", "text", "category"), separator)
+        test = [{"id": "1", "text": "z", "label": "news"}]
+        splits, faults = labelled_checks.checked(labelled.alike({"train": read, "test": test}), remove_leaked=True)
+        assert splits["test"][0]["label"] == ["news"]
         assert [row["label"] for row in splits["train"]] == [["sport", "news"], ["news"]]
         assert faults["spaced_labels"] == 1
         assert not faults["conflicts"]["texts"]
-    whole = {"train": labelled.read(str(tmp_path / "a.tsv"), "train", "text", "category")}
-    assert labelled.parted(whole, None) == whole
+    whole = labelled.read(str(tmp_path / "a.tsv"), "train", "text", "category")
+    assert labelled.alike({"train": labelled.parted(whole, None)}) == {"train": whole}
 
 
 def test_what_wants_one_label_each_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

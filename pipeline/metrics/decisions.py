@@ -60,8 +60,8 @@ def in_pairs(logits: Table) -> Table:
     return np.stack([np.zeros(logits.size), logits.ravel()], 1)
 
 
-def names(decision: Sequence[int] | npt.NDArray[Any] | int, labels: Sequence[str]) -> str | list[str]:
-    """The label that is decided on, or the list of them."""
+def names(decision: Any, labels: Sequence[str]) -> str | list[str]:
+    """The label that a document's decision stands for, or the list of them."""
     if np.ndim(decision) == 0:
-        return labels[int(decision)]  # type: ignore[arg-type]
-    return [label for label, given in zip(labels, decision, strict=True) if given]  # type: ignore[arg-type]
+        return labels[int(decision)]
+    return [label for label, given in zip(labels, decision, strict=True) if given]

@@ -65,18 +65,22 @@ def read(name: str, role: str, text: str | Sequence[str], label: str) -> list[Do
     ]
 
 
-def parted(splits: dict[str, list[Document]], separator: str | None) -> dict[str, list[Document]]:
-    """``splits`` with a list of labels in each row, where there is a ``separator`` or a label is of several lines.
+def parted(rows: list[Document], separator: str | None) -> list[Document]:
+    """``rows`` with a list of labels in each, where there is a ``separator`` or a label is of several lines.
 
     A line end stands between the members of what was a list (``_as_text``).
     """
-    if not separator and not any("\n" in row["label"].strip() for rows in splits.values() for row in rows):
-        return splits
+    if not separator and not any("\n" in row["label"].strip() for row in rows):
+        return rows
     parts = re.compile("\n" if separator is None else re.escape(separator) + "|\n")
-    return {
-        role: [{**row, "label": [label for label in parts.split(row["label"]) if label.strip()]} for row in rows]
-        for role, rows in splits.items()
-    }
+    return [{**row, "label": [label for label in parts.split(row["label"]) if label.strip()]} for row in rows]
+
+
+def alike(splits: dict[str, list[Document]]) -> dict[str, list[Document]]:
+    """``splits`` with a list of labels in every row, if any has one."""
+    if all(isinstance(rows[0]["label"], str) for rows in splits.values()):
+        return splits
+    return {role: [{**row, "label": labels_of(row)} for row in rows] for role, rows in splits.items()}
 
 
 def labels_of(row: Document) -> list[str]:
