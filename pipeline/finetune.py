@@ -38,6 +38,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         stories |= distil(bench, stories, share, run.input("filter/train.jsonl"))
         choice |= {"answer": "distilled", "share": 1.0, "teacher_share": share}
         seed = DISTILLED.folder
+    bench.accelerator.wait_for_everyone()  # with reading: rank 0 gives the folder its final name
     if not bench.accelerator.is_main_process:
         return {}
     write_jsonl(out / "metrics.jsonl", metrics(trained))
