@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 DATA = Path(os.environ.get("AKSHARA_DATA", ROOT.parent / "shared" / "data"))
 
+ODIA = "configs/or-local.yaml"
 SECTIONS = {
     "text": {
         "Extraction": ("benchmarks.extract", f"{DATA}/dumps/hawiki-latest-pages-articles.xml.bz2", "ha"),
@@ -26,12 +27,22 @@ SECTIONS = {
         "Tokenizers": ("benchmarks.tokenizer",),
         "Training a tokenizer on 100 MB": ("benchmarks.tokenizer", "bpe", "sentencepiece-unigram", "--repeat", "100"),
     },
+    "pretrain": {
+        "The same seconds": ("benchmarks.pretrain", ODIA, "--seconds", "120", "--rounds", "3"),
+        "A sixth of the seconds": ("benchmarks.pretrain", ODIA, "--seconds", "200", "--plain-seconds", "1200"),
+        "Many processes": ("benchmarks.scaling", ODIA, "--rounds", "2", "--steps", "16"),
+    },
+    "finetune": {"Beside transformers' Trainer": ("benchmarks.finetune", ODIA, "--rounds", "3")},
 }
 QUICK = {
     "Extraction": ("--copies", "2"),
     "Filtering": ("--one-in", "40"),
     "Tokenizers": ("--one-in", "20"),
     "Training a tokenizer on 100 MB": ("--repeat", "2"),
+    "The same seconds": ("--seconds", "20", "--rounds", "1"),
+    "A sixth of the seconds": ("--seconds", "10", "--plain-seconds", "10"),
+    "Many processes": ("--rounds", "1", "--steps", "2"),
+    "Beside transformers' Trainer": ("--rounds", "1"),
 }
 
 

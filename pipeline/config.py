@@ -138,10 +138,10 @@ class Pretrain(Settings):
     start_scale: float = Field(
         1, gt=0, description="size of start's vectors beside random ones, in a model from nothing"
     )
-    optimizer: Literal["muon", "adamw"] = Field(
-        "muon", description="for the matrices of the layers; AdamW for the rest"
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="for the matrices of the layers; AdamW for the rest: docs/ablations.md"
     )
-    learning_rate: float = Field(1e-3, gt=0, description="peak rate")
+    learning_rate: float = Field(2e-3, gt=0, description="peak rate; chosen at width 256, wider networks want less")
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.05, ge=0, le=1, description="share of the steps that the rate rises")
     decay_share: float = Field(0.2, ge=0, le=1, description="share of the steps that the rate falls, at the end")

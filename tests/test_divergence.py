@@ -133,7 +133,7 @@ def test_bad_steps_at_the_same_place_again_end_the_run_with_the_remedy(
     faults: dict[tuple[int, int], float], train_in: Train
 ) -> None:
     faults |= {(seed, step): 1e4 for step in range(65, 90) for seed in (0, 1)}
-    with pytest.raises(UsageError, match=r"after step 60 and again .* lower pretrain.learning_rate \(it is 0.001\)"):
+    with pytest.raises(UsageError, match=r"after step 60 and again .* lower pretrain.learning_rate \(it is 0.002\)"):
         train_in("run")
 
 
