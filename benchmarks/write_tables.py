@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 DATA = Path(os.environ.get("AKSHARA_DATA", ROOT.parent / "shared" / "data"))
 
 ODIA = "configs/or-local.yaml"
-SECTIONS = {
+SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "text": {
         "Extraction": ("benchmarks.extract", f"{DATA}/dumps/hawiki-latest-pages-articles.xml.bz2", "ha"),
         "Filtering": ("benchmarks.filter",),

@@ -6,7 +6,7 @@ from transformers import PreTrainedModel
 from pipeline.model.masked_lm import layers
 from pipeline.training.loop import adamw
 
-# Muon's over AdamW's (docs/ablations.md). With rate × 10 and decay × 1 the matrices grew fifteenfold within 1,700 steps:
+# Muon's over AdamW's (docs/ablations.md). At rate × 10 and decay × 1 matrices grew fifteenfold within 1,700 steps:
 # the loss went on falling, and a classifier learned less from that body than from random weights.
 HIDDEN_RATE, HIDDEN_DECAY = 2.5, 40
 
