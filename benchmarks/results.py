@@ -28,22 +28,28 @@ def row(run: Path) -> list[str]:
         f"{trained['tokens'] / 1e6:.1f} M, {trained['epochs']:.0f} epochs",
         f"{trained['valid_nats']:.2f} / {trained['valid_bits_per_byte']:.2f}",
         percent(scores["test"]["accuracy"]),
-        percent(scores["baselines"]["scratch"]["accuracy"]),
-        percent(scores["baselines"]["tfidf_svm"]["accuracy"]),
+        *(percent(scores["parts"][part]["accuracy"]) if part in scores["parts"] else "–" for part in PARTS),
+        *(percent(scores["baselines"][baseline]["accuracy"]) for baseline in BASELINES),
+        f"{100 * scores['test']['weighted_f1']['mean']:.1f}",
         scores["verdict"],
         " + ".join(f"{seconds[name] / 60:.0f}" for name in seconds),
         f"{peak / 1e9:.1f}",
     ]
 
 
+PARTS, BASELINES = ("network", "linear"), ("scratch", "tfidf_svm", "fasttext_logistic")
 HEADER = [
     "run",
     "words of text",
     "tokens trained on",
     "validation nats / bits a byte",
     "accuracy, %",
+    "network alone",
+    "linear alone",
     "scratch",
     "TF-IDF + SVM",
+    "word vectors",
+    "weighted F1, %",
     "transfer",
     "minutes, pretrain + finetune",
     "peak GB",
