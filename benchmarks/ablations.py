@@ -43,6 +43,7 @@ VARIANTS = {
     "masks 15 %": ["pretrain.mask_rate=0.15"],
     "masks 40 → 15 %": ["pretrain.mask_rate=0.4"],
     "rate falls for half of the steps": ["pretrain.decay_share=0.5"],
+    "attention across documents": ["pretrain.attention=blocks"],
     "whole words": ["pretrain.masking=words"],
     "spans": ["pretrain.masking=spans"],
     "vectors × 2": ["pretrain.start_scale=2"],

@@ -121,6 +121,9 @@ class Pretrain(Settings):
     short_share: float = Field(
         0, ge=0, lt=1, description="share of the steps, at the start, on blocks of half that length, twice as many"
     )
+    attention: Literal["documents", "blocks"] = Field(
+        "documents", description="what a token may look at: its document's part of the block, or the whole block"
+    )
     global_batch_blocks: int = Field(64, ge=1, description="blocks an optimizer step, over all processes")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where it is measured to be faster"

@@ -86,6 +86,8 @@ def _beginning(
 def _masked_blocks(run: Run, split: str, tokenizer: PreTrainedTokenizerBase) -> MaskedBlocks:
     ids = blocks(run.input("encode"), split, run.config.pretrain.length_tokens)
     data = MaskedBlocks(ids, np.array(tokenizer.all_special_ids), tokenizer.mask_token_id, len(tokenizer))
+    if run.config.pretrain.attention == "documents":
+        data = data._replace(separator=tokenizer.sep_token_id)
     if split == "valid":  # its tokens are hidden one by one in every run, so that runs compare
         return data._replace(blocks=ids[:VALID_BLOCKS])
     return data._replace(beginnings=beginnings(run.config.pretrain.masking, tokenizer))

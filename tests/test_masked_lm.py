@@ -10,8 +10,8 @@ from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from pipeline.config import Model
 from pipeline.errors import UsageError
-from pipeline.model.masked_lm import head_only_at, masked_lm
-from pipeline.training.masked import MaskedBlocks, span_beginnings, summed_loss
+from pipeline.model.masked_lm import body, head_only_at, masked_lm
+from pipeline.training.masked import MaskedBlocks, attention_mask, span_beginnings, summed_loss
 from pipeline.training.masked_loss import linear_cross_entropy
 
 
@@ -36,6 +36,30 @@ def test_any_family_trains_through_its_own_head_at_hidden_tokens_alone(
     model.save_pretrained(tmp_path)
     loaded = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", ["modernbert", "bert", "roberta", "electra", "distilbert"])
+def test_attention_does_not_cross_the_end_of_a_document(
+    family: str, attention: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    torch.manual_seed(0)
+    model = masked_lm(Model(type=family, size="tiny"), tokenizer, 512).eval()
+    model.set_attn_implementation(attention)
+    ids = np.random.default_rng(0).integers(5, 100, (2, 24)).astype(np.uint16)
+    ids[:, 11] = 3
+    ids[1, :12] = ids[0, :12]  # the same first document, another second one
+
+    def said(separator: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+        data = MaskedBlocks(ids, np.arange(5), 4, 100, separator=separator)
+        batch = data.batch(np.arange(2), np.zeros(2, np.int64), rate=0.2, seed=0, step=0)
+        mask = attention_mask(model, batch)
+        first, second = body(model)(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
+        return first[:12], second[:12]
+
+    torch.testing.assert_close(*said(separator=3))
+    first, second = said(separator=None)
+    assert (first - second).abs().max() > 1e-3, "in a whole block it does"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.config import Masking
+from pipeline.model.attention import takes_masks, within_documents
 from pipeline.model.masked_lm import decoder_left_out, head_only_at
-from pipeline.text.encoded import epoch_order
+from pipeline.text.encoded import document_ids, epoch_order
 from pipeline.text.spelling import word_beginnings
 from pipeline.training.halves import contrast_of_halves
 from pipeline.training.loop import Batch, to_device
@@ -50,13 +51,14 @@ def span_beginnings(ids: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 class MaskedBlocks(NamedTuple):
     """``blocks``: (n, length) token ids of any integer dtype; ``special``: ids that are never hidden; ``beginnings``
-    of what is hidden together."""
+    of what is hidden together; ``separator``: what ends a document, where none is to be read beyond its end."""
 
     blocks: np.ndarray
     special: np.ndarray
     mask_id: int
     vocabulary: int
     beginnings: Beginnings | None = None
+    separator: int | None = None
 
     def batch(self, which: np.ndarray, rows: np.ndarray, *, rate: float, seed: int, step: int) -> Batch:
         """Blocks ``which``, with ``rate`` of each one's ordinary tokens hidden: 80 % as the mask, 10 % as another
@@ -65,10 +67,11 @@ class MaskedBlocks(NamedTuple):
         A block's random numbers depend on (seed, step, its row in the global batch) alone. Every block hides the same
         number of tokens, so shapes stay the same from one micro-batch to the next; the last word or span to be hidden
         may be cut short for it.
-        Returns int64 tensors: input_ids (n, length); positions (n·k,), into the flattened input; targets (n·k,); and
-        ordinary (n, length), bool: which tokens are not special.
+        Returns int64 tensors: input_ids (n, length); positions (n·k,), into the flattened input; targets (n·k,);
+        ordinary (n, length), bool: which tokens are not special; and, with a separator, documents (n, length).
         """
         inputs = self.blocks[which].astype(np.int64)
+        documents = {} if self.separator is None else {"documents": document_ids(inputs, self.separator)}
         n, length = inputs.shape
         hidden = max(1, round(rate * length))
         draws = np.stack([_generator(seed, step, int(row)).random((3, length), dtype=np.float32) for row in rows])
@@ -84,7 +87,7 @@ class MaskedBlocks(NamedTuple):
         inputs.ravel()[positions] = np.select(
             [how < 0.8, how < 0.9], [np.full_like(targets, self.mask_id), other], targets
         )
-        arrays = {"input_ids": inputs, "positions": positions, "targets": targets, "ordinary": ordinary}
+        arrays = {"input_ids": inputs, "positions": positions, "targets": targets, "ordinary": ordinary, **documents}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def _order(self, inputs: np.ndarray, draws: np.ndarray) -> np.ndarray:
@@ -146,12 +149,21 @@ def summed_loss(model: torch.nn.Module, batch: Batch, *, z_loss: float = 0.0, co
     """
     inner: PreTrainedModel = getattr(model, "module", model)  # without DistributedDataParallel's shell
     with head_only_at(inner, batch["positions"]) as states, decoder_left_out(inner) as decoder:
-        hidden = model(input_ids=batch["input_ids"]).logits[0]
+        hidden = model(input_ids=batch["input_ids"], attention_mask=attention_mask(inner, batch)).logits[0]
     loss = linear_cross_entropy(hidden, decoder.weight, decoder.bias, batch["targets"], z_loss)
     if not contrastive:
         return loss
     more = contrastive * masked_tokens(batch) * contrast_of_halves(states[0], batch["ordinary"])
     return loss + (more - more.detach())
+
+
+def attention_mask(model: PreTrainedModel, batch: Batch) -> torch.Tensor | None:
+    """What keeps the documents of ``batch`` apart; None where they are read as one, or ``model`` cannot."""
+    if "documents" not in batch or not takes_masks(model):
+        return None
+    device = batch["documents"].device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    return within_documents(batch["documents"], dtype)
 
 
 @torch.no_grad()
