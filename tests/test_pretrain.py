@@ -158,7 +158,7 @@ def test_resuming_under_other_settings_is_refused_with_the_setting_that_differs(
     pretrain(meanwhile=_signal_at(2, signal.SIGTERM, tmp_path))
     done = pretrain("pretrain.learning_rate=0.1")
     assert done.returncode == 2
-    assert "pretrain.learning_rate: 0.001 → 0.1" in done.stderr
+    assert "pretrain.learning_rate: 0.002 → 0.1" in done.stderr
 
 
 def test_two_processes_follow_the_same_curve_as_one(pretrain: Any, uninterrupted: Path, tmp_path: Path) -> None:

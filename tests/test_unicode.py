@@ -138,6 +138,7 @@ def test_and_left_alone_elsewhere(text: str) -> None:
 
 
 def test_one_form_for_nukta_and_two_part_vowels() -> None:
+    assert normalize("\u0900\u093c\u0900\u093c") == "\u093c\u093c\u0900\u0900", "every nukta, however many there are"
     assert normalize("\u0b5c") == normalize("\u0b21\u0b3c") == "\u0b21\u0b3c"
     assert normalize("ଡା\u0b3c") == normalize("ଡ\u0b3cା")
     assert normalize("\u0b95\u0bc6\u0bbe") == "\u0b95\u0bca"

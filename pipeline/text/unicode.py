@@ -8,6 +8,7 @@ import html
 from collections import Counter
 from collections.abc import Callable
 from html.entities import html5
+from unicodedata import combining
 from unicodedata import normalize as unicode_form
 
 import regex
@@ -60,7 +61,11 @@ _RULES: tuple[tuple[str, str, Replacement], ...] = (
     ("spaces", r"(?:[\p{Zs}--[ \u202f]]|(?<!\p{Mong})\u202f|[\t\x1c-\x1f])+", " "),
     ("spaces", r" {2,}", " "),
     ("spaces", r" *\n[ \n]*", "\n"),
-    ("nukta", r"([\p{M}--\p{ccc=7}--\p{ccc=9}--\u200d]+)(\p{ccc=7}+)", r"\2\1"),
+    (  # before all other marks but the virama, and in one go, so that a second pass finds nothing to move
+        "nukta",
+        r"[\p{M}--\p{ccc=9}]*[\p{M}--\p{ccc=7}--\p{ccc=9}]\p{ccc=7}[\p{M}--\p{ccc=9}]*",
+        lambda match: "".join(sorted(match[0], key=lambda mark: combining(mark) != 7)),
+    ),
     # Each of these blocks reserves two places for the dandas that all of them share.
     ("dandas", r"[\u09e4\u0a64\u0ae4\u0b64\u0be4\u0c64\u0ce4\u0d64]", "।"),
     ("dandas", r"[\u09e5\u0a65\u0ae5\u0b65\u0be5\u0c65\u0ce5\u0d65]", "॥"),
