@@ -11,6 +11,7 @@ command goes on from them, and two commands with different seeds can run side by
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ def measured(path: str, variant: str, seed: int, tokens: int) -> dict[str, Any]:
     shape = config.load(path, settings).pretrain
     steps = tokens // (shape.global_batch_blocks * shape.length_tokens)
     settings += ["pretrain.max_minutes=null", f"pretrain.max_steps={steps}"]
+    shutil.rmtree(Path("runs", f"ablations-{seed}", "pretrain.part"), ignore_errors=True)  # of an interrupted command
     for command in (["pipeline", "encode"], ["pipeline.pretrain"]):
         force = ["--force"] if command == ["pipeline.pretrain"] else []
         subprocess.run([sys.executable, "-m", *command, path, *settings, *force], check=True)
