@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.program import Interrupted
+
 ROOT = Path(__file__).parents[1]
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -92,3 +94,22 @@ def tokenizer() -> Any:
     names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     return PreTrainedTokenizerFast(tokenizer_object=inner, **names)
+
+
+@pytest.fixture
+def stops(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps, counted over all attempts, after which a run is asked to stop."""
+    asked: list[int] = []
+    taken = 0
+
+    class Stop:
+        def agreed(self, _accelerator: Any, due: bool) -> tuple[bool, bool]:
+            nonlocal taken
+            taken += 1
+            return taken in asked, due
+
+        def stop(self) -> None:
+            raise Interrupted(by_user=False)
+
+    monkeypatch.setattr("pipeline.training.pretraining.StopRequest", Stop)
+    return asked

@@ -54,25 +54,6 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], float]:
 
 
 @pytest.fixture
-def stops(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """After how many steps, over all attempts, to ask the run to stop."""
-    asked: list[int] = []
-    taken = 0
-
-    class Stop:
-        def agreed(self, _accelerator: Accelerator, due: bool) -> tuple[bool, bool]:
-            nonlocal taken
-            taken += 1
-            return taken in asked, due
-
-        def stop(self) -> None:
-            raise Interrupted(by_user=False)
-
-    monkeypatch.setattr(pretraining, "StopRequest", Stop)
-    return asked
-
-
-@pytest.fixture
 def train_in(
     tokenizer: PreTrainedTokenizerFast, faults: Any, stops: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Train:

@@ -24,25 +24,6 @@ def _log(folder: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if not name.endswith(("seconds", "_s"))} for row in rows]
 
 
-@pytest.fixture
-def stops(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The steps, counted over all attempts, after which a run is asked to stop."""
-    asked: list[int] = []
-    taken = 0
-
-    class Stop:
-        def agreed(self, _accelerator: Any, due: bool) -> tuple[bool, bool]:
-            nonlocal taken
-            taken += 1
-            return taken in asked, due
-
-        def stop(self) -> None:
-            raise Interrupted(by_user=False)
-
-    monkeypatch.setattr(pretraining, "StopRequest", Stop)
-    return asked
-
-
 def _trained(tokenizer: PreTrainedTokenizerFast, out: Path, **more: Any) -> dict[str, torch.Tensor]:
     """The weights of a small run in ``out``, begun again as often as it is stopped."""
     out.mkdir(exist_ok=True)
