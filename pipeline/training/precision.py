@@ -1,16 +1,19 @@
 """bfloat16 where this machine multiplies it faster than float32: measured, not looked up."""
 
 import time
+from functools import cache
 
 import torch
 
 ROUNDS = 30  # of both in turn: other programs on the machine slow down most of either, hardly all
 
 
+@cache  # all networks of a process compute alike, and the measurement is made once
 def settle_precision(wanted: str, device: torch.device) -> str:
     """``wanted``, "fp32" or "bf16"; for "auto" bf16 where matrix products in it run at least 1.3 times as fast.
 
-    The measurement takes some 0.1 s. Where bf16 is worth having it is several times as fast: chance decides nothing.
+    The measurement takes up to three seconds on a busy machine. Where bf16 is worth having it is several times as fast:
+    chance decides nothing.
     """
     if wanted != "auto":
         return wanted
