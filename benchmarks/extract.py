@@ -1,24 +1,28 @@
 """Extraction beside its peers: speed, memory, residue and amount of text on one dump; speed and memory on a large one.
 
-    python -m benchmarks.extract DUMP.xml.bz2 LANGUAGE [--copies 20]
+    python -m benchmarks.extract DUMP.xml.bz2 LANGUAGE [--copies 60]
 
 Peers: mwparserfromhell's plain ``strip_code`` on every article, and WikiExtractor where it is installed
 (``pip install wikiextractor==3.1.0``). Each runs in a process of its own, from the packed dump to JSON lines. CPU time
-counts where there is one process; the clock counts what else the machine does. The large dump is the same pages,
-``--copies`` times, as a multistream file.
+is that of the program and of the processes that it waited for: where its workers outlive it, only the clock is given,
+which counts what else the machine does. The large dump is the same pages, ``--copies`` times, as a multistream file.
+Figures are medians of ``--rounds`` rounds, in which all take turns.
 """
 
 import argparse
 import bz2
 import importlib.util
 import json
+import math
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -56,8 +60,9 @@ def measure(command: list[str], read: Callable[[], list[str]], megabytes: float)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     largest = 0
     while process.poll() is None:
+        clock = time.perf_counter()
         largest = max(largest, memory(process.pid))
-        time.sleep(0.02)
+        time.sleep(max(0.02, 50 * (time.perf_counter() - clock)))  # looking takes time from a core, too: 2 % at most
     seconds = time.perf_counter() - began
     if process.returncode:
         raise SystemExit(f"{command[:3]} failed with {process.returncode}")
@@ -111,46 +116,56 @@ def ours(dump: Path, language: str, workers: int, folder: Path, megabytes: float
     (folder / "ours.py").write_text(OURS)
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
     command = [sys.executable, str(folder / "ours.py"), str(folder), str(out), language, str(workers)]
-    return measure(command, lambda: texts(out, "*.jsonl"), megabytes)
+    row = measure(command, lambda: texts(out, "*.jsonl"), megabytes)
+    return row if workers == 1 else row | {"MB/CPU s": math.nan}  # its workers outlive it
+
+
+def turn(dump: Path, language: str, copies: int, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    """Every program once, on the dump and on the large one."""
+    megabytes = len(bz2.decompress(dump.read_bytes())) / 1e6
+    for workers in (1, 2):
+        yield f"Akshara, workers={workers}", ours(dump, language, workers, folder / f"{workers}", megabytes)
+    plain = folder / "strip_code.jsonl"
+    command = [sys.executable, "-c", STRIP_CODE, str(dump), str(plain)]
+    yield "mwparserfromhell strip_code", measure(command, lambda: texts(folder, plain.name), megabytes)
+    if importlib.util.find_spec("wikiextractor"):
+        command = [sys.executable, "-m", "wikiextractor.WikiExtractor", "--json", "--no-templates", "-q"]
+        command += ["--processes", "1", "-o", str(folder / "wikiextractor"), str(dump)]
+        yield "WikiExtractor, processes=1", measure(command, lambda: texts(folder / "wikiextractor", "*/*"), megabytes)
+    large = folder / "large.xml.bz2"
+    megabytes = repeated(dump, copies, large)
+    for workers in (1, 2):
+        yield (
+            f"Akshara, {megabytes:,.0f} MB of XML, workers={workers}",
+            ours(large, language, workers, folder / f"large{workers}", megabytes),
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dump", type=Path)
     parser.add_argument("language")
-    parser.add_argument("--copies", type=int, default=20)
+    parser.add_argument("--copies", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     dump = arguments.dump.resolve()
-    rows: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        megabytes = len(bz2.decompress(dump.read_bytes())) / 1e6
-        for workers in (1, 2):
-            rows[f"Akshara, workers={workers}"] = ours(
-                dump, arguments.language, workers, folder / f"{workers}", megabytes
-            )
-        plain = folder / "strip_code.jsonl"
-        command = [sys.executable, "-c", STRIP_CODE, str(dump), str(plain)]
-        rows["mwparserfromhell strip_code"] = measure(command, lambda: texts(folder, plain.name), megabytes)
-        if importlib.util.find_spec("wikiextractor"):
-            command = [sys.executable, "-m", "wikiextractor.WikiExtractor", "--json", "--no-templates", "-q"]
-            command += ["--processes", "1", "-o", str(folder / "wikiextractor"), str(dump)]
-            rows["WikiExtractor, processes=1"] = measure(
-                command, lambda: texts(folder / "wikiextractor", "*/*"), megabytes
-            )
-        large = folder / "large.xml.bz2"
-        megabytes = repeated(dump, arguments.copies, large)
-        for workers in (1, 2):
-            label = f"Akshara, {megabytes:,.0f} MB of XML, workers={workers}"
-            rows[label] = ours(large, arguments.language, workers, folder / f"large{workers}", megabytes)
-    print(f"| {dump.name} | " + " | ".join(next(iter(rows.values()))) + " |")
-    print("|---|" + "---:|" * len(next(iter(rows.values()))))
-    for label, row in rows.items():
-        print(
-            f"| {label} | "
-            + " | ".join(f"{v:,.2f}" if v < 1000 and v % 1 else f"{v:,.0f}" for v in row.values())
-            + " |"
-        )
+    rows: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
+    for _ in range(arguments.rounds):
+        with tempfile.TemporaryDirectory() as name:
+            for label, row in turn(dump, arguments.language, arguments.copies, Path(name)):
+                rows[label].append(row)
+    columns = next(iter(rows.values()))[0]
+    print(f"| {dump.name} | " + " | ".join(columns) + " |")
+    print("|---|" + "---:|" * len(columns))
+    for label, rounds in rows.items():
+        figures = [statistics.median(values) for values in zip(*(row.values() for row in rounds), strict=True)]
+        print(f"| {label} | " + " | ".join(shown(figure) for figure in figures) + " |")
+
+
+def shown(figure: float) -> str:
+    if math.isnan(figure):
+        return "–"
+    return f"{figure:,.2f}" if figure < 1000 and figure % 1 else f"{figure:,.0f}"
 
 
 if __name__ == "__main__":

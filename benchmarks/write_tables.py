@@ -25,7 +25,7 @@ SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "Extraction": ("benchmarks.extract", f"{DATA}/dumps/hawiki-latest-pages-articles.xml.bz2", "ha"),
         "Filtering": ("benchmarks.filter",),
         "Tokenizers": ("benchmarks.tokenizer",),
-        "Training a tokenizer on 100 MB": ("benchmarks.tokenizer", "bpe", "sentencepiece-unigram", "--repeat", "100"),
+        "Training a tokenizer on 100 MB": ("benchmarks.tokenizer", "--repeat", "100"),
     },
     "pretrain": {
         "The same seconds": ("benchmarks.pretrain", ODIA, "--seconds", "120", "--rounds", "3"),
@@ -35,7 +35,7 @@ SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "finetune": {"Beside transformers' Trainer": ("benchmarks.finetune", ODIA, "--rounds", "3")},
 }
 QUICK = {
-    "Extraction": ("--copies", "2"),
+    "Extraction": ("--copies", "2", "--rounds", "1"),
     "Filtering": ("--one-in", "40"),
     "Tokenizers": ("--one-in", "20"),
     "Training a tokenizer on 100 MB": ("--repeat", "2"),

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.artifacts import Run
 from pipeline.config import Config
@@ -29,8 +29,24 @@ SHARD_CHUNKS = 64  # of about a megabyte of XML each
 LEARNING_CHUNKS = 16  # from which a wiki's habits are learned; all of a small one
 
 Counts = Counter[str]
-Batch = tuple[Counts, list[Document]]
+
+
+class Line(NamedTuple):
+    """A document as it will be written. Made where the document was, so that processes pass on and read little."""
+
+    id: str
+    words: int
+    text_bytes: int
+    json: bytes
+
+
+Batch = tuple[Counts, list[Line]]
 """What became of some pages or rows, by reason, and the documents that some of them are."""
+
+
+def line(document: Document) -> Line:
+    text, row = document["text"], json.dumps(document, ensure_ascii=False)
+    return Line(document["id"], len(text.split()), len(text.encode("utf-8")), row.encode("utf-8") + b"\n")
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
@@ -98,7 +114,7 @@ def _site(
 
 def _articles(name: str, site: mediawiki.Site, chunk: bytes) -> Batch:
     """The articles of a chunk of a dump. Runs in any process."""
-    counts, documents = Counts(), []
+    counts, lines = Counts(), []
     for page in dump.pages(chunk):
         counts["pages"] += 1
         if page.problem:
@@ -114,18 +130,17 @@ def _articles(name: str, site: mediawiki.Site, chunk: bytes) -> Batch:
             if article.kind != "article":
                 counts[article.kind] += 1
                 continue
-            documents.append(
-                {
-                    "id": str(page.id),
-                    "title": page.title,
-                    "text": article.text,
-                    "source": name,
-                    "headings": article.headings,
-                    "categories": article.categories,
-                    "links": article.links,
-                }
-            )
-    return counts, documents
+            document = {
+                "id": str(page.id),
+                "title": page.title,
+                "text": article.text,
+                "source": name,
+                "headings": article.headings,
+                "categories": article.categories,
+                "links": article.links,
+            }
+            lines.append(line(document))
+    return counts, lines
 
 
 class _Seen:
@@ -145,9 +160,9 @@ class _Seen:
 
 
 def _unseen(batch: Batch, seen: _Seen) -> Batch:
-    counts, documents = batch
-    new = [document for document in documents if seen.add(int(document["id"]))]
-    counts["duplicate_id"] += len(documents) - len(new)
+    counts, lines = batch
+    new = [each for each in lines if seen.add(int(each.id))]
+    counts["duplicate_id"] += len(lines) - len(new)
     return counts, new
 
 
@@ -161,7 +176,7 @@ def _corpus(name: str, rows: Iterable[Document | str], out: Path) -> Counts:
 
     def batches() -> Iterator[Batch]:
         for row in progress(rows, desc=f"extract {name}", unit=" documents"):
-            yield (Counts([row]), []) if isinstance(row, str) else (Counts(), [{**row, "source": name}])
+            yield (Counts([row]), []) if isinstance(row, str) else (Counts(), [line({**row, "source": name})])
 
     return _write(file, batches())
 
@@ -173,13 +188,13 @@ def _write(path: Path, batches: Iterable[Batch]) -> Counts:
     """Write documents as JSON lines; the file has its name only once it is whole, and its counts lie beside it."""
     counts, unfinished = Counts(), path.with_suffix(".unfinished")
     with unfinished.open("wb") as file:
-        for reasons, documents in batches:
+        for reasons, lines in batches:
             counts += reasons
-            for document in documents:
+            for each in lines:
                 counts["documents"] += 1
-                counts["words"] += len(document["text"].split())
-                counts["text_bytes"] += len(document["text"].encode("utf-8"))
-                file.write(json.dumps(document, ensure_ascii=False).encode("utf-8") + b"\n")
+                counts["words"] += each.words
+                counts["text_bytes"] += each.text_bytes
+                file.write(each.json)
     path.with_suffix(".counts").write_text(json.dumps(counts), "utf-8")
     unfinished.replace(path)
     return counts
