@@ -167,7 +167,11 @@ class Pretrain(Settings):
     trackers: tuple[str, ...] | Literal["auto"] = Field(
         "auto", exclude=True, description="of Accelerate, e.g. [tensorboard, wandb]; auto: TensorBoard if installed"
     )
-    evaluations: int = Field(10, ge=1, description="how often validation loss is measured, evenly spread")
+    evaluations: int = Field(
+        10,
+        ge=1,
+        description="how often validation loss is measured, evenly spread; less often where max_minutes is short",
+    )
 
     @model_validator(mode="before")
     @classmethod

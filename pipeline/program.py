@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from safetensors import SafetensorError
+
 from pipeline import artifacts, config
 from pipeline.artifacts import Run
 from pipeline.errors import UsageError
@@ -31,6 +33,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars of librar
 RANK = int(os.environ.get("RANK", "0"))  # set by torchrun and `accelerate launch`; 0 in a single process
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, of a quota, of what a file may take
 EXIT_AGAIN = 75  # EX_TEMPFAIL: stopped by a signal with its work saved; start the same command again
 
 
@@ -146,10 +149,12 @@ def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
     except Interrupted as stop:
         _complain("interrupted, with a checkpoint: the same command goes on from here")
         code = stop.code
-    except (UsageError, OSError) as error:
+    except (UsageError, OSError, SafetensorError) as error:
         if debug:
             traceback.print_exc()
-        if not RANK or isinstance(error, OSError):  # what a user can mend is the same on every rank: once is enough
+        if not RANK or not isinstance(
+            error, UsageError
+        ):  # what a user can mend is the same on every rank: once is enough
             _complain(_one_line(error))
         code = 2
     else:
@@ -171,11 +176,12 @@ def _end(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _one_line(error: UsageError | OSError) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return (
-            f"no space left on the device of {error.filename or Path.cwd()}: free some and run the same command again"
-        )
+def _one_line(error: UsageError | OSError | SafetensorError) -> str:
+    # safetensors passes on what the operating system said, as words
+    code = getattr(error, "errno", None)
+    if any(code == full or f"os error {full})" in str(error) for full in FULL):
+        where = getattr(error, "filename", None) or Path.cwd()
+        return f"no space left on the device of {where}: free some and run the same command again"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -151,6 +152,21 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     (newest / "model.safetensors").write_bytes(data)
     done = pretrain()
     assert f"{newest.name} is damaged (model.safetensors)" in done.stderr
+    assert _weights(tmp_path) == _weights(uninterrupted)
+
+
+def test_a_full_disk_at_the_very_end_is_one_line_and_the_same_command_goes_on(
+    pretrain: Any, uninterrupted: Path, tmp_path: Path
+) -> None:
+    def small_files(process: subprocess.Popen[str]) -> None:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    full = pretrain("--force", meanwhile=small_files)
+    assert full.returncode == 2
+    assert "Traceback" not in full.stderr
+    assert full.stderr.splitlines()[-1].startswith("error: no space left on the device of ")
+    assert not (tmp_path / "runs/demo/pretrain").exists()
+    assert pretrain().returncode == 0
     assert _weights(tmp_path) == _weights(uninterrupted)
 
 

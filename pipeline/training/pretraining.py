@@ -38,6 +38,7 @@ MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # what `micro_batch_blocks: a
 WARM_UP_STEPS, MEASURED_STEPS = 2, 5
 WAY_BACK_SECONDS = 60  # least time between checkpoints to go back to; one takes some 0.5 s for 6 × 256
 COMPILING_PAYS_SECONDS = 60  # it takes some 10 to 20 seconds and saves a third of a run
+EVALUATING_SHARE = 0.02  # of a budget of time, at most
 
 
 class Plan(NamedTuple):
@@ -47,6 +48,7 @@ class Plan(NamedTuple):
     precision: str
     compiled: bool
     micro_batch: int  # blocks at once in one process
+    evaluations: int  # how often validation loss is measured
     step_seconds: float = 0.0  # as measured; 0: not
     detours: tuple[int, ...] = ()  # the steps from which on other blocks were read, after the run had diverged
 
@@ -143,14 +145,16 @@ def make_plan(session: Session, micro_batch: int, began: float) -> Plan:
     """
     settings = session.settings
     precision = settle_precision(settings.precision, session.accelerator.device)
-    trial = Plan(1000, precision, False, micro_batch)
+    trial = Plan(1000, precision, False, micro_batch, settings.evaluations)
     wanted = settings.compile == "always" or (settings.compile == "auto" and can_compile())
     if settings.max_minutes:
         seconds = settings.max_minutes * 60
         compiled = wanted and (settings.compile == "always" or seconds > COMPILING_PAYS_SECONDS)
         step, evaluation = _trial(session, trial._replace(compiled=compiled))
-        left = seconds - (time.monotonic() - began) - settings.evaluations * evaluation
-        steps = max(settings.evaluations, int(left / step))
+        affordable = max(1, int(EVALUATING_SHARE * seconds / evaluation))
+        trial = trial._replace(evaluations=min(settings.evaluations, affordable))
+        left = seconds - (time.monotonic() - began) - trial.evaluations * evaluation
+        steps = max(trial.evaluations, int(left / step))
     else:
         step = 0.0
         epochs_steps = math.ceil((settings.max_epochs or 0) * len(session.train.blocks) / settings.global_batch_blocks)
@@ -159,7 +163,7 @@ def make_plan(session: Session, micro_batch: int, began: float) -> Plan:
         if wanted and settings.compile == "auto":
             step, _ = _trial(session, trial)
             compiled = steps * step > COMPILING_PAYS_SECONDS
-    plan = [Plan(steps, precision, compiled, micro_batch, step)]
+    plan = [trial._replace(steps=steps, compiled=compiled, step_seconds=step)]
     broadcast_object_list(plan)  # rank 0's measurements are everyone's
     return plan[0]
 
@@ -187,7 +191,7 @@ def train(
     to stop, and UsageError where training diverges again and again.
     """
     path = out / "plan.json"
-    plan = Plan(**json.loads(path.read_text("utf-8"))) if path.exists() else Plan(0, "", False, session.micro_batch)
+    plan = Plan(**json.loads(path.read_text("utf-8"))) if path.exists() else Plan(0, "", False, session.micro_batch, 0)
     # The setting may have changed since; what did not fit will not fit now.
     plan = plan._replace(micro_batch=min(plan.micro_batch, session.micro_batch))
     stop = StopRequest()
@@ -258,7 +262,7 @@ def _attempt(
     )
     # TensorBoard would else draw what an interrupted attempt logged after its last checkpoint, too
     accelerator.init_trackers("trackers", init_kwargs={"tensorboard": {"purge_step": before["step"] + 1}})
-    evaluations = {round((i + 1) * plan.steps / settings.evaluations) for i in range(settings.evaluations)}
+    evaluations = {round((i + 1) * plan.steps / plan.evaluations) for i in range(plan.evaluations)}
     bar = progress(desc="pretrain", unit="step", total=plan.steps, initial=before["step"])
     last_saved = time.monotonic()
 
