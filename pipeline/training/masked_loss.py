@@ -13,8 +13,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor, z_loss: float
     ) -> torch.Tensor:
-        table = hidden @ weight.t()
-        table += bias
+        table = torch.addmm(bias, hidden, weight.t())
         rows = torch.arange(len(targets), device=targets.device)
         logits = table[rows, targets].float()
         torch.softmax(table, dim=-1, out=table)
