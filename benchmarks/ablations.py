@@ -35,6 +35,7 @@ VARIANTS = {
     "default": [],
     "Muon": ["pretrain.optimizer=muon"],
     "random start": ["pretrain.start=random"],
+    "squared ReLU": ["model.config.hidden_activation=relu2"],
     "rate × 2": ["pretrain.learning_rate=4e-3"],
     "rate ÷ 2": ["pretrain.learning_rate=1e-3"],
     "steps of 32 blocks": ["pretrain.global_batch_blocks=32"],
