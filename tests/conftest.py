@@ -8,12 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from pipeline.program import Interrupted
 
 ROOT = Path(__file__).parents[1]
 Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+hypothesis.settings.register_profile("shared machine", deadline=None)  # it may stand still for a moment
+hypothesis.settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True)

@@ -74,7 +74,7 @@ def test_a_stage_alone_starts_no_other_and_names_the_remedy(text_run: Path, prog
     missing = program("filter", "small.yaml")
     assert missing.returncode == 2
     assert missing.stderr == "error: runs/small/fetch is missing: run `make filter RUN=small.yaml`\n"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     _ran(program("pipeline", "filter", "small.yaml"))
     stale = program("tokenizer", "small.yaml", "filter.min_words=4")
     assert stale.returncode == 2

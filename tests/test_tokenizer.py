@@ -72,7 +72,7 @@ def pieces(tokenizer: Tokenizer, text: str) -> list[str]:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @given(text=anything)
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 def test_decoding_gives_back_any_text_and_nothing_is_unknown(algorithm: Algorithm, text: str) -> None:
     tokenizer = trained(algorithm)
     encoding = tokenizer.encode(text, add_special_tokens=False)
@@ -81,7 +81,6 @@ def test_decoding_gives_back_any_text_and_nothing_is_unknown(algorithm: Algorith
 
 
 @given(text=anything)
-@settings(deadline=None)
 def test_cuts_between_words_never_part_a_base_from_its_marks(text: str) -> None:
     normal = trained("bpe").normalizer.normalize_str(text)
     for _, (start, end) in trained("bpe").pre_tokenizer.pre_tokenize_str(normal):
