@@ -62,6 +62,7 @@ LINE = {
                 "fetch/labelled/dev.jsonl",
                 "fetch/labelled/order.json",
                 "filter/train.jsonl",
+                "encode/train.tokens.npy",
             ),
             True,
             True,

@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import upstream
 from accelerate import Accelerator
+from transformers import AutoConfig, AutoModel
 
 from pipeline import finetune
 from pipeline.artifacts import Run
 from pipeline.config import load
 from pipeline.text.documents import read_jsonl
 from pipeline.transfer import linear, shipped
+from pipeline.transfer.embeddings import embeddings, token_weights
 from pipeline.transfer.joining import settle
 
 TEXTS = [row["text"] for row in upstream.documents("train", 60)]
@@ -26,6 +29,21 @@ def _vectors(tell: bool) -> np.ndarray[Any, Any]:
     if tell:
         vectors[range(len(TEXTS)), 1, CLASSES] += 9
     return vectors
+
+
+def test_in_the_mean_over_a_document_a_rare_token_counts_more_and_a_special_one_nothing() -> None:
+    stream = np.repeat(np.arange(6, dtype=np.uint16), [0, 0, 100, 9889, 10, 1])
+    weights = token_weights(stream, special=[0, 2], vocabulary=7)
+    np.testing.assert_allclose(weights, [0, 1, 0, 1e-4 / 0.989, 1e-4 / 0.0011, 0.5, 1], rtol=1e-4)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    body = AutoModel.from_config(AutoConfig.for_model("modernbert", vocab_size=7, pad_token_id=0, **shape))
+    read = embeddings(Accelerator(cpu=True), body, [[2, 5, 3, 2], [2, 6, 2], [2, 2]], 0, [0, 1], weights)
+    with torch.inference_mode():
+        table = body(input_ids=torch.tensor([[2, 5, 3, 2]]), output_hidden_states=True).hidden_states[0][0].numpy()
+    np.testing.assert_allclose(read[0, 0], (0.5 * table[1] + weights[3] * table[2]) / (0.5 + weights[3]), rtol=1e-4)
+    assert np.abs(read[1]).min(-1).max() > 0
+    assert not read[2].any(), "nothing but special tokens"
 
 
 def test_a_layer_that_tells_gets_weight_and_one_of_chance_none() -> None:

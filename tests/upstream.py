@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerFast
@@ -74,6 +75,7 @@ def make_run(root: Path, family: str = "bert", splits: dict[str, list[dict[str, 
         "fetch": labelled,
         "filter": filtered,
         "tokenizer": save_tokenizer,
+        "encode": lambda part: np.save(part / "train.tokens.npy", np.arange(23, dtype=np.uint16)),
         "pretrain": lambda part: save_checkpoint(part, family, save_tokenizer(part)),
     }
     for name in upstream("finetune")[:-1]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from accelerate import Accelerator
 from transformers import AutoTokenizer
 
@@ -14,10 +15,12 @@ from pipeline.config import Finetune
 from pipeline.errors import UsageError
 from pipeline.program import log
 from pipeline.text.documents import Document, read_jsonl
+from pipeline.text.encoded import stream
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import processes
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, longest_input, only_unknown, require_same_tokenizer
+from pipeline.transfer.embeddings import token_weights
 from pipeline.transfer.targets import of_ordered
 from pipeline.transfer.training import Labelled
 
@@ -34,6 +37,7 @@ class Bench(NamedTuple):
     labels: list[str]
     splits: dict[str, Labelled]
     texts: dict[str, list[str]]
+    token_weights: npt.NDArray[np.float32]
     out: Path
 
 
@@ -63,7 +67,8 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
             log.warning("finetune: %d documents of %s hold no piece that the tokenizer knows", unknown[split], split)
     log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cut)
     texts = {split: [row["text"] for row in rows] for split, rows in documents.items()}
-    return Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, out), {
+    weights = token_weights(stream(run.input("encode"), "train"), tokenizer.all_special_ids, len(tokenizer))
+    return Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, weights, out), {
         "documents": {split: len(rows) for split, rows in documents.items()},
         "cut": cut,
         "only_unknown": unknown,

@@ -29,7 +29,10 @@ def join(bench: Bench, stories: dict[Job, Any]) -> dict[str, Any]:
     lexical = bench.settings.strategy != "features"
     chosen = linear.choose(texts, vectors["train"], truth, bench.settings.machine, lexical=lexical)
     fitted = linear.fit(texts, vectors["train"], truth, chosen)
-    shipped.save_frozen(Frozen(bench.labels, fitted, body, bench.tokenizer, layers), bench.out / "linear" / "seed-0")
+    shipped.save_frozen(
+        Frozen(bench.labels, fitted, body, bench.tokenizer, layers, bench.token_weights),
+        bench.out / "linear" / "seed-0",
+    )
     log.info(
         "finetune: linear, %s, weights of the layers %s: right on %.3f of train, cross-validated%s",
         chosen.machine,
@@ -55,7 +58,10 @@ def frozen_body(bench: Bench) -> tuple[Any, list[int], dict[str, Table]]:
     body = AutoModelForMaskedLM.from_pretrained(bench.checkpoint, use_safetensors=True).base_model
     layers = [0, body.config.num_hidden_layers]
     pad = bench.tokenizer.pad_token_id
-    read = {split: embeddings(bench.accelerator, body, data.ids, pad, layers) for split, data in bench.splits.items()}
+    read = {
+        split: embeddings(bench.accelerator, body, data.ids, pad, layers, bench.token_weights)
+        for split, data in bench.splits.items()
+    }
     return body, layers, read
 
 

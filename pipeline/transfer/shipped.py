@@ -23,6 +23,7 @@ from pipeline.transfer.training import classify as classify_by_network
 Table = npt.NDArray[np.floating[Any]]
 
 ABOUT = "classifier.json"
+WEIGHTS_FILE = "token_weights.npy"
 
 
 class Frozen(NamedTuple):
@@ -33,6 +34,7 @@ class Frozen(NamedTuple):
     body: Any
     tokenizer: Any
     layers: list[int]
+    token_weights: npt.NDArray[np.float32]
 
 
 class Classifier(NamedTuple):
@@ -77,7 +79,8 @@ def classify(accelerator: Accelerator, shipped: Classifier, texts: Sequence[str]
 
 def classify_frozen(accelerator: Accelerator, frozen: Frozen, texts: Sequence[str]) -> Table:
     ids, _ = encode(frozen.tokenizer, texts, frozen.tokenizer.model_max_length)
-    vectors = embeddings(accelerator, frozen.body, ids, frozen.tokenizer.pad_token_id, frozen.layers)
+    pad = frozen.tokenizer.pad_token_id
+    vectors = embeddings(accelerator, frozen.body, ids, pad, frozen.layers, frozen.token_weights)
     return frozen.linear.probabilities(texts, vectors)
 
 
@@ -86,6 +89,7 @@ def save_frozen(frozen: Frozen, folder: Path) -> None:
     linear.save(frozen.linear, folder)
     frozen.body.save_pretrained(folder)
     frozen.tokenizer.save_pretrained(folder)
+    np.save(folder / WEIGHTS_FILE, frozen.token_weights)
     about = {"linear": ".", "share": 0.0, "labels": frozen.labels, "layers": frozen.layers}
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=1), "utf-8")
 
@@ -111,4 +115,5 @@ def _load_frozen(folder: Path) -> Frozen:
     about = json.loads((folder / ABOUT).read_text("utf-8"))
     body = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return Frozen(about["labels"], linear.load(folder), body, tokenizer, about["layers"])
+    token_weights = np.load(folder / WEIGHTS_FILE, allow_pickle=False)
+    return Frozen(about["labels"], linear.load(folder), body, tokenizer, about["layers"], token_weights)
