@@ -41,6 +41,7 @@ VARIANTS = {
     "steps of 32 blocks": ["pretrain.global_batch_blocks=32"],
     "no weight decay": ["pretrain.weight_decay=0"],
     "weight decay × 10": ["pretrain.weight_decay=0.1"],
+    "weight decay × 100": ["pretrain.weight_decay=1"],
     "masks 30 %": ["pretrain.mask_rate_end=0.3"],
     "masks 15 %": ["pretrain.mask_rate=0.15"],
     "masks 40 → 15 %": ["pretrain.mask_rate=0.4"],
