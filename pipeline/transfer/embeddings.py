@@ -32,14 +32,14 @@ def token_weights(stream: npt.NDArray[np.integer], special: list[int], vocabular
 
 
 def embeddings(
-    accelerator: Accelerator, body: Any, ids: Ids, pad: int, layers: list[int], token_weights: Floats
+    accelerator: Accelerator, body: Any, ids: Ids, pad: int, layers: list[int], weight_of: Floats
 ) -> Floats:
     """The mean over a document's tokens of what each of ``layers`` gives: (documents, layers, width), in their order.
 
-    Layer 0 is the embedding table's, the last the top's. Processes read different documents and add their tables.
+    Layer 0 is the embedding table's, the last the top's; ``weight_of`` is what ``token_weights`` gives. Processes read different documents and add their tables.
     """
     body = body.to(accelerator.device).eval()
-    by_id = torch.from_numpy(token_weights).to(accelerator.device)
+    by_id = torch.from_numpy(weight_of).to(accelerator.device)
     table = torch.zeros(len(ids), len(layers), body.config.hidden_size, device=accelerator.device)
     batches = by_length(ids, READING_BATCH)[accelerator.process_index :: accelerator.num_processes]
     with torch.inference_mode(), accelerator.autocast():
