@@ -1,6 +1,7 @@
 """Options of pretraining: each does what it says, and a run that is stopped ends as if it had not been."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,14 @@ def test_short_blocks_come_first_and_every_step_reads_as_many_tokens(
     monkeypatch.setattr(pretraining, "summed_loss", summed_loss)
     _trained(tokenizer, tmp_path / "run", short_share=0.3, micro_batch_blocks=4)
     assert [tuple(ids.shape) for ids in read] == [(8, 8)] * 6 + [(4, 16)] * 10, "3 of 8 steps, in two micro-batches"
+
+
+@pytest.mark.parametrize(("evaluation_seconds", "evaluations"), [(0.1, 10), (0.3, 4), (5.0, 1)])
+def test_validation_takes_at_most_a_fiftieth_of_a_budget_of_time(
+    evaluation_seconds: float, evaluations: int, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining, "_trial", lambda _session, _plan: (0.5, evaluation_seconds))
+    session = small_session(tokenizer, 4, 16, max_minutes=1, evaluations=10)
+    plan = pretraining.make_plan(session, 4, time.monotonic())
+    assert plan.evaluations == evaluations
+    assert plan.steps == pytest.approx((60 - evaluations * evaluation_seconds) / 0.5, abs=2)

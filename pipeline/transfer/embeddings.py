@@ -31,12 +31,11 @@ def token_weights(stream: npt.NDArray[np.integer], special: list[int], vocabular
     return np.asarray(weights, np.float32)
 
 
-def embeddings(
-    accelerator: Accelerator, body: Any, ids: Ids, pad: int, layers: list[int], weight_of: Floats
-) -> Floats:
+def embeddings(accelerator: Accelerator, body: Any, ids: Ids, pad: int, layers: list[int], weight_of: Floats) -> Floats:
     """The mean over a document's tokens of what each of ``layers`` gives: (documents, layers, width), in their order.
 
-    Layer 0 is the embedding table's, the last the top's; ``weight_of`` is what ``token_weights`` gives. Processes read different documents and add their tables.
+    Layer 0 is the embedding table's, the last the top's; ``weight_of`` is what ``token_weights`` gives. Processes read
+    different documents and add their tables.
     """
     body = body.to(accelerator.device).eval()
     by_id = torch.from_numpy(weight_of).to(accelerator.device)
