@@ -42,6 +42,7 @@ VARIANTS = {
     "no weight decay": ["pretrain.weight_decay=0"],
     "weight decay × 10": ["pretrain.weight_decay=0.1"],
     "weight decay × 100": ["pretrain.weight_decay=1"],
+    "dropout 0.1": [f"model.config.{part}_dropout=0.1" for part in ("attention", "embedding", "mlp")],
     "masks 30 %": ["pretrain.mask_rate_end=0.3"],
     "masks 15 %": ["pretrain.mask_rate=0.15"],
     "masks 40 → 15 %": ["pretrain.mask_rate=0.4"],
