@@ -4,6 +4,7 @@ One YAML file is one run. YAML gives text only and the types below read it, so `
 "no", ``5e-4`` is a number wherever a number is wanted, and a date stays text.
 """
 
+import contextlib
 import difflib
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import UsageError
 
@@ -108,6 +109,12 @@ class Model(Settings):
         "small", description="tiny 2×128, mini 4×256, small 6×256, base 12×768"
     )
     config: dict[str, Any] = Field({}, description="further fields of that family's transformers configuration")
+
+    @field_validator("config")
+    @classmethod
+    def _numbers(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """No type of ours says which of these fields are numbers, so that they are what they look like."""
+        return {name: _as_it_looks(value) for name, value in fields.items()}
 
 
 Masking = Literal["tokens", "words", "spans"]
@@ -345,6 +352,20 @@ def _set(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise UsageError(f"`{name}`: `{section}` is not a section")
     values[key] = _parse(f"value: {text}", override)["value"]
+
+
+def _as_it_looks(value: Any) -> Any:
+    """Numbers and truth values in place of the text that the loader makes of all scalars."""
+    if isinstance(value, dict):
+        return {k: _as_it_looks(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_as_it_looks(v) for v in value]
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return {"true": True, "false": False}.get(value, value)
 
 
 def _expand(value: Any) -> Any:

@@ -31,6 +31,12 @@ def test_overrides_are_yaml_and_reach_any_depth(tmp_path: Path) -> None:
     assert run.corpus.extra == (config.Extra(path="a.txt", weight=0.5),)
 
 
+def test_fields_of_transformers_are_numbers_where_they_look_so(tmp_path: Path) -> None:
+    text = "run: a\nlanguage: or\nmodel:\n  config: {norm_eps: 1e-6, rope: {theta: 10, kind: full}}\n"
+    fields = _load(tmp_path, text, "model.config.mlp_dropout=0.1", "model.config.norm_bias=true").model.config
+    assert fields == {"norm_eps": 1e-6, "rope": {"theta": 10, "kind": "full"}, "mlp_dropout": 0.1, "norm_bias": True}
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "says"),
     [

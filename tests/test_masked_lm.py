@@ -67,6 +67,7 @@ def test_attention_does_not_cross_the_end_of_a_document(
     [
         (Model(type="gpt2"), "model.type `gpt2` has no masked language model"),
         (Model(size="tiny", config={"num_attention_heads": 7}), "model.config does not suit `modernbert`"),
+        (Model(size="tiny", config={"mlp_dropout": "some"}), "model.config does not suit `modernbert`: .*mlp_dropout"),
     ],
 )
 def test_a_family_or_field_that_does_not_exist_is_refused(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
@@ -50,8 +51,8 @@ def masked_lm(settings: Model, tokenizer: PreTrainedTokenizerBase, length_tokens
     try:
         config = AutoConfig.for_model(settings.type, **(fields | settings.config))
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"model.config does not suit `{settings.type}`: {error}") from error
+    except (TypeError, ValueError, StrictDataclassError) as error:
+        raise UsageError(f"model.config does not suit `{settings.type}`: {' '.join(str(error).split())}") from error
     return model
 
 
