@@ -19,16 +19,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-
+from benchmarks.judging import cross_validated, right_when_left_out
 from pipeline import config
 from pipeline.artifacts import Run
 from pipeline.text.documents import read_jsonl
 from pipeline.transfer import linear
 from pipeline.transfer.bench import open_bench
 from pipeline.transfer.joining import frozen_body
-from pipeline.transfer.networks import Job, learn
-from pipeline.transfer.training import Labelled
 
 RESULTS = Path("runs/ablations")
 VARIANTS = {
@@ -80,19 +77,14 @@ def measured(path: str, variant: str, seed: int, tokens: int) -> dict[str, Any]:
 
 def probes(run: Run) -> dict[str, float]:
     """Accuracy on documents that the classifier did not learn from."""
-    bench, _ = open_bench(run, run.folder / "probe")
-    _, _, by_split = frozen_body(bench)
-    texts = [text for split in by_split for text in bench.texts[split]]
-    rows = [bench.splits[split] for split in by_split]
-    together = Labelled([ids for each in rows for ids in each.ids], np.concatenate([each.targets for each in rows]))
-    vectors = np.concatenate([*by_split.values()])
+    bench = cross_validated(open_bench(run, run.folder / "probe")[0])
+    _, _, vectors = frozen_body(bench)
+    classes = bench.splits["train"].classes()
     linears = {
-        name: linear.choose(texts, vectors, together.classes(), "svm", lexical=lexical).accuracy
+        name: linear.choose(bench.texts["train"], vectors["train"], classes, "svm", lexical=lexical).accuracy
         for name, lexical in (("probe_body", False), ("probe_with_tfidf", True))
     }
-    bench = bench._replace(splits={"train": together})
-    stories = [learn(Job("full", run.config.pretrain.seed, "probe", fold), bench)[1] for fold in FOLDS_READ]
-    return {**linears, "network": mean(story["epochs"][-1]["dev_accuracy"] for story in stories)}
+    return {**linears, "network": float(right_when_left_out(bench, run.config.pretrain.seed, FOLDS_READ).mean())}
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:

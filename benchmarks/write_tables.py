@@ -28,7 +28,7 @@ SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "Training a tokenizer on 100 MB": ("benchmarks.tokenizer", "--repeat", "100"),
     },
     "pretrain": {
-        "The same seconds": ("benchmarks.pretrain", ODIA, "--seconds", "120", "--rounds", "3"),
+        "The same seconds": ("benchmarks.pretrain", ODIA, "--seconds", "120", "--rounds", "3", "--judge"),
         "A sixth of the seconds": ("benchmarks.pretrain", ODIA, "--seconds", "200", "--plain-seconds", "1200"),
         "Many processes": ("benchmarks.scaling", ODIA, "--rounds", "2", "--steps", "16"),
     },

@@ -226,10 +226,10 @@ class Finetune(Settings):
     seeds: int = Field(5, ge=1, description="independent runs: head, data order and dropout differ")
     ship: Literal["best", "soup", "distilled"] = Field(
         "best",
-        description="of the seeds the best on dev; the mean of their weights (then all start from one head); or one "
-        "network that learns from what all, and a linear classifier beside them, say of unlabelled text",
+        description="of the seeds the best on dev; the mean of their weights (then all start from one head); or the "
+        "best of as many pupils, that learn from what all, and a linear classifier beside them, say of unlabelled text",
     )
-    unlabelled: int = Field(2000, ge=1, description="passages of the corpus to learn from: ship=distilled")
+    unlabelled: int = Field(8000, ge=1, description="passages of the corpus to learn from: ship=distilled")
     epochs: int = Field(10, ge=1)
     batch_documents: int = Field(16, ge=1, description="documents an optimizer step, over all processes")
     learning_rate: float = Field(2e-4, gt=0, description="peak rate")

@@ -1,12 +1,12 @@
 """Swap the head of the masked language model and learn the classes.
 
-Reads ``pretrain/``, ``tokenizer/`` and ``fetch/labelled/{train,dev}.jsonl``, never the test documents. Writes
-``seed-<i>/`` (a network a seed), ``scratch/seed-<i>/`` (the same network without transfer), ``linear/seed-0/`` (a
-linear classifier on lexical features and the frozen body) where the strategy asks for it, ``soup/seed-0/`` or
-``distilled/seed-0/`` (one network made of all seeds; a distilled one reads ``filter/train.jsonl``) where
-``finetune.ship`` does, ``model/`` (what is shipped: a network, the linear classifier, or both joined) and
-``metrics.jsonl`` (a line an epoch). The config.json of each network holds the temperature of its probabilities, fitted
-on dev. Without a dev split, ``folds/`` holds figures of a cross-validation.
+Reads ``pretrain/``, ``tokenizer/``, ``encode/`` and ``fetch/labelled/{train,dev}.jsonl``, never the test documents.
+Writes ``seed-<i>/`` (a network a seed), ``scratch/seed-<i>/`` (the same network without transfer), ``linear/seed-0/``
+(a linear classifier on lexical features and the frozen body) where the strategy asks for it, ``soup/seed-0/`` (the
+mean of the seeds) or ``distilled/seed-<i>/`` (networks that learned from all of them and from passages of
+``filter/train.jsonl``) where ``finetune.ship`` does, ``model/`` (what is shipped: a network, the linear classifier, or
+both joined) and ``metrics.jsonl`` (a line an epoch). The config.json of each network holds the temperature of its
+probabilities, fitted on dev. Without a dev split, ``folds/`` holds figures of a cross-validation.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from pipeline.program import log, stage_main
 from pipeline.text.documents import write_jsonl
 from pipeline.transfer import shipped
 from pipeline.transfer.bench import open_bench
-from pipeline.transfer.ensembles import DISTILLED, distil, soup
+from pipeline.transfer.ensembles import distil, soup
 from pipeline.transfer.joining import JOINING, join
 from pipeline.transfer.networks import best, dev_accuracy, metrics, origin, own, settle_layers, train_all
 
@@ -32,12 +32,13 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     choice: dict[str, Any] = (
         join(bench, stories) if bench.settings.strategy in JOINING else {"answer": "network", "share": 1.0}
     )
-    seed = best(stories).folder if own(stories) else ""
+    candidates = own(stories)
     if bench.settings.ship == "distilled":
         (share,) = broadcast_object_list([choice.get("evidence", {}).get("joined", {"share": 1.0})["share"]])
-        stories |= distil(bench, stories, share, run.input("filter/train.jsonl"))
+        pupils = distil(bench, stories, share, run.input("filter/train.jsonl"))
+        stories, candidates = stories | pupils, pupils
         choice |= {"answer": "distilled", "share": 1.0, "teacher_share": share}
-        seed = DISTILLED.folder
+    seed = best(candidates).folder if candidates else ""
     bench.accelerator.wait_for_everyone()  # with reading: rank 0 gives the folder its final name
     if not bench.accelerator.is_main_process:
         return {}

@@ -76,7 +76,9 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run, counts = finished(tmp_path, f"strategy={strategy}", "ship=distilled")
-    assert counts["shipped"] == "distilled/seed-0"
+    pupils = counts["dev_accuracy"]["distilled"]["each"]
+    assert len(pupils) == 2, "one a seed"
+    assert counts["shipped"] in {f"distilled/seed-{i}" for i, each in enumerate(pupils) if each == max(pupils)}
     assert {"full", "distilled", "scratch"} == {*counts["dev_accuracy"]}
     share = counts["choice"]["teacher_share"]
     assert (share < 1) == (strategy == "hybrid")
@@ -99,9 +101,21 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
         return
     told = scored(run, tmp_path / "out")
     assert told["answer"] == "distilled"
+    assert len(told["parts"]["distilled"]["accuracy"]["per_seed"]) == 2
     assert "learned from what all seeds say" in told["story"]
     own = told["parts"]["network"]["accuracy"]["mean"] - told["baselines"]["scratch"]["accuracy"]["mean"]
     assert told["network_alone"]["evidence"]["scratch"]["difference"]["mean"] == pytest.approx(own)
+
+
+def test_the_more_passages_the_fewer_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ensembles, "READINGS", 300)
+    run, _ = finished(tmp_path, "ship=distilled", "seeds=1", "epochs=9")
+    epochs = [
+        json.loads((run.input("finetune") / name / "training.json").read_text("utf-8"))["epochs"]
+        for name in ("seed-0", "distilled/seed-0")
+    ]
+    assert [len(each) for each in epochs] == [9, 3]
 
 
 def test_where_no_network_transfers_none_is_made_of_several() -> None:

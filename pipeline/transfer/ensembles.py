@@ -1,4 +1,4 @@
-"""One network in place of those of all seeds: the mean of their weights, or one that learned from what they say.
+"""Networks made of those of all seeds: one of their mean weights, or pupils that learned from what they say.
 
 A soup (Wortsman et al. 2022, arXiv 2203.05482) wants networks that started from the same weights, head included, and
 differ in the order of documents and in dropout: ``networks.learn`` sees to that. Distillation (Hinton et al. 2015,
@@ -18,11 +18,11 @@ from pipeline.transfer import classifier, shipped
 from pipeline.transfer.bench import Bench
 from pipeline.transfer.documents import encode
 from pipeline.transfer.joining import mixed
-from pipeline.transfer.networks import Job, examined, learn, network_strategy, own, read_story, write
+from pipeline.transfer.networks import Job, examined, learn, network_strategy, origin, own, read_story, write
 from pipeline.transfer.training import Labelled, evaluation
 
 SOUP = Job("soup", 0, "soup/seed-0")
-DISTILLED = Job("distilled", 0, "distilled/seed-0")
+READINGS = 26_000  # of a document by a pupil: the more passages, the fewer epochs
 
 
 def soup(bench: Bench, stories: dict[Job, Any]) -> dict[Job, Any]:
@@ -38,17 +38,25 @@ def soup(bench: Bench, stories: dict[Job, Any]) -> dict[Job, Any]:
         seen = examined(bench, model.to(bench.accelerator.device), dev)
         epochs = [evaluation(torch.tensor(seen["unseen_logits"]), dev) if dev else {}]
         log.info("finetune: soup of %d networks: %s", 1 + len(others), epochs[0])
-        write(SOUP, bench, model, {"origin": stories[own(stories)[0]]["origin"], "epochs": epochs, **seen})
+        write(SOUP, bench, model, {"origin": origin(stories), "epochs": epochs, **seen})
     return {SOUP: read_story(SOUP, bench)}
 
 
 def distil(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) -> dict[Job, Any]:
-    """Write the network that learned from all seeds and the linear classifier, unless it is there; its story."""
-    if not (bench.out / DISTILLED.folder).exists():
-        splits = {**bench.splits, "train": taught(bench, stories, share, corpus)}
-        start = Job(network_strategy(bench.settings), DISTILLED.seed, DISTILLED.folder)
-        write(DISTILLED, bench, *learn(start, bench._replace(splits=splits)))
-    return {DISTILLED: read_story(DISTILLED, bench)}
+    """Write the networks, one a seed, that learned from all seeds and the linear classifier, unless they are there;
+    their stories.
+    """
+    pupils = [Job("distilled", seed, f"distilled/seed-{seed}") for seed in range(bench.settings.seeds)]
+    missing = [job for job in pupils if not (bench.out / job.folder).exists()]
+    if missing:
+        train = taught(bench, stories, share, corpus)
+        epochs = min(bench.settings.epochs, max(1, round(READINGS / len(train.ids))))
+        school = bench._replace(
+            settings=bench.settings.model_copy(update={"epochs": epochs}), splits={**bench.splits, "train": train}
+        )
+        for job in missing:
+            write(job, bench, *learn(job._replace(strategy=network_strategy(bench.settings)), school))
+    return {job: read_story(job, bench) for job in pupils}
 
 
 def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) -> Labelled:

@@ -156,7 +156,7 @@ def unseen_probabilities(stories: dict[Job, Any]) -> list[Table]:
     crossed = [probabilities(story) for job, story in stories.items() if job.fold is not None]
     if crossed:
         return [np.concatenate(crossed)]
-    return [probabilities(stories[job]) for job in own(stories)]
+    return [probabilities(story) for story in own(stories).values()]
 
 
 def probabilities(story: dict[str, Any]) -> Table:
@@ -180,22 +180,21 @@ def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Lab
     return data.part(kept), data.part(left_out)
 
 
-def own(stories: dict[Job, Any]) -> list[Job]:
-    """The networks of which one is shipped: the soup, where there is one; else the seeds."""
-    soup = [job for job in stories if job.strategy == "soup"]
-    return soup or [job for job in stories if job.folder.startswith("seed-")]
+def own(stories: dict[Job, Any]) -> dict[Job, Any]:
+    """Those of the networks of which one is shipped: the soup, where there is one; else the seeds."""
+    soup = {job: story for job, story in stories.items() if job.strategy == "soup"}
+    return soup or {job: story for job, story in stories.items() if job.folder.startswith("seed-")}
 
 
 def best(stories: dict[Job, Any]) -> Job:
-    """The seed with the best dev accuracy, then the least dev loss; the first where there is no dev split."""
-    last = {job: stories[job]["epochs"][-1] for job in own(stories)}
+    """The network with the best dev accuracy, then the least dev loss; the first where there is no dev split."""
+    last = {job: story["epochs"][-1] for job, story in stories.items()}
     return min(last, key=lambda job: (-last[job].get("dev_accuracy", 0), last[job].get("dev_nats", 0)))
 
 
 def origin(stories: dict[Job, Any]) -> dict[str, Any]:
     """What the model to ship took over from the checkpoint. Where no network learns, the body is read as it is."""
-    proof: dict[str, Any] = stories[best(stories)]["origin"] if own(stories) else {"new_tensors": []}
-    return proof
+    return next((story["origin"] for story in own(stories).values()), {"new_tensors": []})
 
 
 def metrics(stories: dict[Job, Any]) -> Iterator[Document]:
