@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -122,3 +124,25 @@ def test_processes_that_share_out_the_weights_train_the_same_and_go_on_from_a_ch
     one, shared = (AutoModelForMaskedLM.from_pretrained(tmp_path / name / "model") for name in ("one", "shared"))
     for mine, theirs in zip(one.parameters(), shared.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)
+
+
+def test_tensors_lie_in_huge_pages_and_memory_that_none_uses_is_not_taken() -> None:
+    pages = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not pages.exists() or "[never]" in pages.read_text("utf-8"):
+        pytest.skip("this kernel has no transparent huge pages")
+    code = """
+import torch
+from pipeline.training.processes import processes
+def mebibytes(name):
+    return next(int(line.split()[1]) // 1024 for line in open("/proc/self/smaps_rollup") if line.startswith(name))
+before = mebibytes("Rss:")
+processes()
+taken = mebibytes("Rss:") - before
+tensor = torch.ones(64 * 2**20 // 4)
+print(taken, mebibytes("AnonHugePages:"))
+"""
+    taken, huge = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.split()
+    assert int(taken) < 100
+    assert int(huge) >= 60
