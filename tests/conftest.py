@@ -1,6 +1,7 @@
 """What all tests share: no network, where the real data lies, and programs run as people run them."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,9 @@ Program = Callable[..., subprocess.CompletedProcess[str]]
 
 hypothesis.settings.register_profile("shared machine", deadline=None)  # it may stand still for a moment
 hypothesis.settings.load_profile("shared machine")
+
+# A shell has what it starts by `&`, and all below it, ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
