@@ -28,8 +28,9 @@ def _suit_malloc() -> None:
     the kernel lay them out in huge pages.
 
     Freed memory would go back, and the kernel would clear each page again: a fifth of a training step on a CPU. Finding
-    pages of 4 KiB took a third to a half of a step in a virtual machine. So the next stretch of the heap is asked for,
-    advised and freed; as long as nothing is written to it, it takes no memory.
+    pages of 4 KiB took a third to a half of a step in a virtual machine with busy neighbours, and nothing to speak of in
+    a quiet one. So the next stretch of the heap is asked for, advised and freed; as long as nothing is written to it,
+    it takes no memory.
     """
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):
