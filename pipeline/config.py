@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -114,7 +115,7 @@ class Model(Settings):
     @classmethod
     def _numbers(cls, fields: dict[str, Any]) -> dict[str, Any]:
         """No type of ours says which of these fields are numbers, so that they are what they look like."""
-        return {name: _as_it_looks(value) for name, value in fields.items()}
+        return {name: _in_all_texts(value, _as_it_looks) for name, value in fields.items()}
 
 
 Masking = Literal["tokens", "words", "spans"]
@@ -325,7 +326,7 @@ def load(argument: str, overrides: list[str] | tuple[str, ...] = ()) -> Config:
     for override in overrides:
         _set(values, override)
     try:
-        return Config.model_validate(_expand(values))
+        return Config.model_validate(_in_all_texts(values, _expand))
     except ValidationError as error:
         raise UsageError(f"{argument}: {_first_problem(error)}") from error
 
@@ -354,35 +355,32 @@ def _set(values: dict[str, Any], override: str) -> None:
     values[key] = _parse(f"value: {text}", override)["value"]
 
 
-def _as_it_looks(value: Any) -> Any:
-    """Numbers and truth values in place of the text that the loader makes of all scalars."""
+def _in_all_texts(value: Any, change: Callable[[str], Any]) -> Any:
+    """``value`` with what ``change`` makes of every text in it, keys left alone."""
     if isinstance(value, dict):
-        return {k: _as_it_looks(v) for k, v in value.items()}
+        return {k: _in_all_texts(v, change) for k, v in value.items()}
     if isinstance(value, list):
-        return [_as_it_looks(v) for v in value]
-    if not isinstance(value, str):
-        return value
+        return [_in_all_texts(v, change) for v in value]
+    return change(value) if isinstance(value, str) else value
+
+
+def _as_it_looks(text: str) -> Any:
+    """A number or a truth value in place of the text that the loader makes of all scalars."""
     for kind in (int, float):
         with contextlib.suppress(ValueError):
-            return kind(value)
-    return {"true": True, "false": False}.get(value, value)
+            return kind(text)
+    return {"true": True, "false": False}.get(text, text)
 
 
-def _expand(value: Any) -> Any:
-    """``${NAME}`` in any text becomes the environment variable of that name."""
-    if isinstance(value, dict):
-        return {k: _expand(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_expand(v) for v in value]
-    if not isinstance(value, str):
-        return value
+def _expand(text: str) -> str:
+    """``${NAME}`` becomes the environment variable of that name."""
 
     def lookup(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
-            raise UsageError(f"`{value}` needs the environment variable {match[1]}, which is not set")
+            raise UsageError(f"`{text}` needs the environment variable {match[1]}, which is not set")
         return os.environ[match[1]]
 
-    return re.sub(r"\$\{(\w+)\}", lookup, value)
+    return re.sub(r"\$\{(\w+)\}", lookup, text)
 
 
 def _first_problem(error: ValidationError) -> str:
