@@ -28,8 +28,8 @@ def _suit_malloc() -> None:
     the kernel lay them out in huge pages.
 
     Freed memory would go back, and the kernel would clear each page again: a fifth of a training step on a CPU. Finding
-    pages of 4 KiB took a third to a half of a step in a virtual machine with busy neighbours, and hardly any in
-    a quiet one. So the next stretch of the heap is asked for, advised and freed; as long as nothing is written to it,
+    pages of 4 KiB took a third to a half of a step in slow hours of a shared virtual machine, hardly any in
+    quiet ones. So the next stretch of the heap is asked for, advised and freed; as long as nothing is written to it,
     it takes no memory.
     """
     libc = ctypes.CDLL(None)
