@@ -47,7 +47,7 @@ tune: | $(VENV)/installed ## search for better settings of fine-tuning
 	$(PY) -m pipeline.tune $(RUN) $(SET)
 
 test: | $(VENV)/installed ## run the tests (under 10 minutes on 2 cores)
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
 
 test-slow: | $(VENV)/installed ## run the tests that take minutes
 	@$(PY) -m pytest -m slow
