@@ -64,8 +64,9 @@ def test_modernbert_pools_as_asked_also_when_plain_transformers_loads_it(tmp_pat
     ("family", "options", "message"),
     [
         ("bert", {"pooling": "mean"}, "`bert` classifiers leave no choice of pooling"),
-        ("modernbert", {"r_drop": 1}, "this network has none"),
-        ("modernbert", {"r_drop": 1, "dropout": 0}, "this network has none"),
+        ("modernbert", {"r_drop": 1}, "finetune.r_drop wants dropouts .* none"),
+        ("modernbert", {"r_drop": 1, "dropout": 0}, "finetune.r_drop wants dropouts .* none"),
+        ("modernbert", {"dropout_samples": 4}, "finetune.dropout_samples wants dropouts .* none"),
     ],
 )
 def test_an_option_that_the_network_cannot_follow_is_refused(
@@ -122,10 +123,42 @@ def test_r_drop_adds_the_divergence_between_two_dropouts(tmp_path: Path) -> None
     model, _ = classifier.pretrained(tmp_path, LABELS, 0, Finetune(dropout=0.4))
     seen: list[torch.Tensor] = []
     model.train().register_forward_hook(lambda _m, _i, output: seen.append(output.logits.detach()))
-    loss = training._summed_loss(model, BATCH, r_drop=3).detach()
+    loss = training._summed_loss(model, BATCH, Finetune(r_drop=3)).detach()
     one, other = (torch.distributions.Categorical(logits=each) for each in seen[0].chunk(2))
     assert not torch.allclose(one.logits, other.logits)
     nats = -((one.logits + other.logits) / 2 * BATCH["targets"]).sum()
     divergence = torch.distributions.kl_divergence(one, other) + torch.distributions.kl_divergence(other, one)
     weights = torch.tensor([1, 0.5, 0])
     assert float(loss) == pytest.approx(float(nats + 3 * (divergence / 2 * weights).sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("family", ["modernbert", "bert", "roberta"])  # RoBERTa's head has two dropouts
+def test_the_head_answers_with_several_dropouts_of_one_body(tmp_path: Path, family: str) -> None:
+    upstream.save_checkpoint(tmp_path, family)
+    settings = Finetune(dropout=0.4, dropout_samples=3, r_drop=2)
+    model, _ = classifier.pretrained(tmp_path, LABELS, 0, settings)
+    seen: list[torch.Tensor] = []
+    bodies: list[int] = []
+    model.train().register_forward_hook(lambda _m, _i, output: seen.append(output.logits.detach()))
+    model.base_model.register_forward_hook(lambda _m, _i, output: bodies.append(len(output[0])))
+    loss = training._summed_loss(model, BATCH, settings).detach()
+    assert bodies == [2 * len(BATCH["input_ids"])], "one pass of the body, for R-Drop of two copies"
+    said = seen[0].log_softmax(-1).view(3, 2, 3, -1)  # samples, passes, documents, classes
+    assert len({tuple(each.flatten().tolist()) for each in said.flatten(0, 1)}) == 6, "each with other dropouts"
+    nats = -(said.mean((0, 1)) * BATCH["targets"]).sum()
+    pairs = [[torch.distributions.Categorical(logits=each) for each in sample] for sample in said]
+    apart = sum(
+        torch.distributions.kl_divergence(one, other) + torch.distributions.kl_divergence(other, one)
+        for one, other in pairs
+    )
+    expected = nats + 2 * (apart / len(pairs) / 2 * BATCH["targets"].sum(-1)).sum()
+    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+    seen.clear()
+    several = training._summed_loss(model, BATCH, Finetune(dropout=0.4, dropout_samples=2), several=True).detach()
+    wanted = BATCH["targets"].repeat(2, 1)
+    each = torch.nn.functional.binary_cross_entropy_with_logits(seen[0], wanted, reduction="none").sum(-1).view(2, -1)
+    assert float(several) == pytest.approx(float(each.mean(0)[:2].sum()), rel=1e-4), "the last counts for nothing"
+    seen.clear()
+    with torch.no_grad():
+        model.eval()(BATCH["input_ids"], attention_mask=BATCH["attention_mask"])
+    assert len(seen[0]) == len(BATCH["input_ids"]), "outside of training a document is answered once"

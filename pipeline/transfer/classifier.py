@@ -47,8 +47,9 @@ def configuration(checkpoint: Path, labels: list[str], settings: Finetune = AS_P
     if settings.dropout is not None:
         for name in rates:
             setattr(config, name, settings.dropout)
-    if settings.r_drop and not any(getattr(config, name) for name in rates):
-        raise UsageError("finetune.r_drop compares two dropouts, and this network has none: set finetune.dropout=0.1")
+    wanting = "r_drop" if settings.r_drop else "dropout_samples" if settings.dropout_samples > 1 else ""
+    if wanting and not any(getattr(config, name) for name in rates):
+        raise UsageError(f"finetune.{wanting} wants dropouts that differ, and there are none: set finetune.dropout=0.1")
     return config
 
 

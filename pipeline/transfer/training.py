@@ -1,5 +1,6 @@
 """Train one classifier, and read what a classifier says: the same result on any number of processes."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -117,7 +118,7 @@ def train(
             [adamw(model.named_parameters(), settings.learning_rate, settings.weight_decay, factors)],
             steps(start, end),
             items=lambda batch: int(batch["targets"].any(-1).sum()),
-            summed_loss=partial(_summed_loss, r_drop=settings.r_drop, several=data.several),
+            summed_loss=partial(_summed_loss, settings=settings, several=data.several),
             rate=partial(_rate, start=start, end=end, settings=settings),
             after_step=after_step,
             precision=precision,
@@ -163,26 +164,53 @@ def micro_batches(
     return shares
 
 
-def _summed_loss(model: torch.nn.Module, batch: Batch, r_drop: float, several: bool = False) -> torch.Tensor:
-    """The mean cross-entropy of one pass or, for R-Drop, two with other dropouts, and ``r_drop`` × the KL between them.
+def _summed_loss(model: torch.nn.Module, batch: Batch, settings: Finetune, several: bool = False) -> torch.Tensor:
+    """The mean cross-entropy over the dropouts of the head and, for R-Drop, two passes with other dropouts everywhere;
+    and ``r_drop`` × the KL between these.
 
     A document's weight is the sum of its targets. The KL is the mean of both directions (arXiv 2106.14448, equation 2).
     Where a document may have ``several`` classes, the sum of each class's own cross-entropy; a document with none
     counts for nothing.
     """
     torch.manual_seed(int(np.random.SeedSequence(batch["chance"].tolist()).generate_state(1)[0]))
-    passes = 2 if r_drop else 1
+    samples, passes = settings.dropout_samples, 2 if settings.r_drop else 1
     inputs = {name: batch[name].repeat(passes, 1) for name in ("input_ids", "attention_mask")}
-    said = model(**inputs).logits.float()
+    with head_dropouts(model, samples):
+        said = model(**inputs).logits.float()
+    times = samples * passes
+    wanted = batch["targets"].repeat(times, 1)
     if several:
-        nats = F.binary_cross_entropy_with_logits(said, batch["targets"], reduction="none").sum(-1)
-        return (nats * batch["targets"].any(-1)).sum()
-    loss = F.cross_entropy(said, batch["targets"].repeat(passes, 1), reduction="sum") / passes
-    if r_drop:
-        one, other = said.log_softmax(-1).chunk(2)
-        apart = ((one.exp() - other.exp()) * (one - other)).sum(-1) / 2
-        loss = loss + r_drop * (apart * batch["targets"].sum(-1)).sum()
+        nats = F.binary_cross_entropy_with_logits(said, wanted, reduction="none").sum(-1)
+        return (nats * wanted.any(-1)).sum() / times
+    loss = F.cross_entropy(said, wanted, reduction="sum") / times
+    if settings.r_drop:
+        one, other = said.log_softmax(-1).unflatten(0, (samples, passes, -1)).unbind(1)
+        apart = ((one.exp() - other.exp()) * (one - other)).sum(-1).mean(0) / 2
+        loss = loss + settings.r_drop * (apart * batch["targets"].sum(-1)).sum()
     return loss
+
+
+@contextlib.contextmanager
+def head_dropouts(model: torch.nn.Module, samples: int) -> Iterator[None]:
+    """Within this context the logits of ``model`` are (samples × documents, classes): each time the documents in their
+    order, with another dropout of the head (multi-sample dropout: Inoue 2019, arXiv 1905.09788).
+
+    It hooks into the last dropout of the network, so it serves any family that has one there.
+    """
+
+    def redraw(drop: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        hook.remove()  # RoBERTa's head drops twice
+        return torch.cat([output, *(F.dropout(inputs[0], drop.p) for _ in range(samples - 1))])
+
+    if samples == 1:
+        yield
+        return
+    *_, last = (module for module in model.modules() if isinstance(module, torch.nn.Dropout))
+    hook = last.register_forward_hook(redraw)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def logits(accelerator: Accelerator, model: Any, ids: Ids, pad: int) -> torch.Tensor:
