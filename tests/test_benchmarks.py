@@ -1,12 +1,18 @@
 """The benchmarks run from end to end, on a small share of the real data."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import upstream
 from conftest import ROOT
+
+from benchmarks import strategies
+from pipeline.transfer.subsets import said_by_network
 
 
 @pytest.mark.slow
@@ -27,3 +33,38 @@ def test_the_tables_of_text_are_made_by_one_command(akshara_data: Path) -> None:
         *("unigram", "bpe", "wordpiece", "sentencepiece-unigram", "sentencepiece-bpe"),
     ):
         assert f"| {row} | " in made, row
+
+
+def test_strategies_are_compared_on_documents_left_out_and_test_stays_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = upstream.make_run(tmp_path, "bert")
+    run.input("fetch/labelled/test.jsonl").write_text("whoever reads this fails", "utf-8")
+    trained: list[tuple[str, int, int]] = []
+
+    def counting(bench: Any, kind: str, seed: int) -> Any:
+        trained.append((bench.settings.strategy, len(bench.splits["train"].ids), len(bench.splits["dev"].ids)))
+        return said_by_network(bench._replace(settings=bench.settings.model_copy(update={"epochs": 1})), kind, seed)
+
+    monkeypatch.setattr(strategies, "said_by_network", counting)
+    monkeypatch.setattr(sys, "argv", ["strategies", run.argument])
+    strategies.main()
+    networks = ("full", "last_layers", "head_then_all", "gradual", "lora", "scratch")
+    assert [name for name, _, _ in trained] == [*networks] * 5, "hybrid and auto take the network of full"
+    assert {train + left_out for _, train, left_out in trained} == {81}
+    assert sum(left_out for name, _, left_out in trained if name == "full") == 81, "each document once"
+    table = capsys.readouterr().out
+    assert table.count("\n| `") == len(strategies.SETTINGS)
+    assert "–" not in table
+    rows = [json.loads(line) for line in (tmp_path / "runs/strategies" / f"{run.folder.name}.jsonl").open()]
+    assert len(rows) == 5 * len(strategies.SETTINGS)
+    means = {
+        name: 20 * sum(row["accuracy"] for row in rows if row["strategy"] == name)
+        for name in ("features", "TF-IDF + SVM")
+    }
+    assert means["TF-IDF + SVM"] > 80, "the words of a class stand in its documents"
+    assert f"| `features` | {means['features']:.1f} ± " in table
+    strategies.main()
+    assert len(trained) == 5 * len(networks), "what has been measured is kept"
+    assert capsys.readouterr().out == table

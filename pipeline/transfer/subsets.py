@@ -39,9 +39,12 @@ def nested_order(classes: Sequence[int], seed: int) -> list[int]:
 
 def with_dev(bench: Bench) -> Bench:
     """``bench``, where it has a dev split; else with a fifth of train, always the same, in its place."""
-    if "dev" in bench.splits:
-        return bench
-    left_out, train = held_out(bench.splits)[0], bench.splits["train"]
+    return bench if "dev" in bench.splits else leaving_out(bench, 0)
+
+
+def leaving_out(bench: Bench, fold: int) -> Bench:
+    """``bench`` with a fold of train in the place of dev, and the other folds as train."""
+    left_out, train = held_out(bench.splits)[fold], bench.splits["train"]
     texts = bench.texts | {"dev": [bench.texts["train"][i] for i in left_out]}
     kept = sorted({*range(len(train.ids))} - {*left_out})
     return subset(bench._replace(splits={**bench.splits, "dev": train.part(left_out)}, texts=texts), kept)
