@@ -229,7 +229,7 @@ class Finetune(Settings):
     ship: Literal["best", "soup", "distilled"] = Field(
         "best",
         description="of the seeds the best on dev; the mean of their weights (then all start from one head); or the "
-        "best of as many pupils, that learn from what all, and a linear classifier beside them, say of unlabelled text",
+        "best of as many pupils, that learn what else would answer: from what it says of unlabelled text",
     )
     unlabelled: int = Field(8000, ge=1, description="passages of the corpus to learn from: ship=distilled")
     epochs: int = Field(10, ge=1)

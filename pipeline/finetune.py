@@ -34,7 +34,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     )
     candidates = own(stories)
     if bench.settings.ship == "distilled":
-        (share,) = broadcast_object_list([choice.get("evidence", {}).get("joined", {"share": 1.0})["share"]])
+        (share,) = broadcast_object_list([choice.get("share")])  # known to rank 0
         pupils = distil(bench, stories, share, run.input("filter/train.jsonl"))
         stories, candidates = stories | pupils, pupils
         choice |= {"answer": "distilled", "share": 1.0, "teacher_share": share}

@@ -106,7 +106,7 @@ ANSWERING = {
     "network": "the transferred network",
     "linear": "a linear classifier that reads the pretrained body",
     "soup": "the network of the transferred networks' mean weights",
-    "distilled": "the network that learned from what all seeds say",
+    "distilled": "the network that learned from what others say of unlabelled text",
     "joined": "the transferred network together with a linear classifier",
 }
 HARDEST = 20

@@ -43,8 +43,8 @@ def soup(bench: Bench, stories: dict[Job, Any]) -> dict[Job, Any]:
 
 
 def distil(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) -> dict[Job, Any]:
-    """Write the networks, one a seed, that learned from all seeds and the linear classifier, unless they are there;
-    their stories.
+    """Write the networks, one a seed, that learned from what would answer in their place, unless they are there; their
+    stories. ``share``: that of the seeds in the answer, beside the linear classifier.
     """
     pupils = [Job("distilled", seed, f"distilled/seed-{seed}") for seed in range(bench.settings.seeds)]
     missing = [job for job in pupils if not (bench.out / job.folder).exists()]
@@ -62,7 +62,7 @@ def distil(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) ->
 def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) -> Labelled:
     """The documents of train with their own labels, and passages of ``corpus`` with what the teacher says of them.
 
-    The teacher is the mean over the seeds' probabilities, with a ``share`` beside those of the linear classifier.
+    The teacher is the mean over the seeds' probabilities in a ``share``, the linear classifier's in the rest.
     """
     lengths = [len(text) for text in bench.texts["train"]]
     texts = passages(read_jsonl(corpus), lengths, bench.settings.unlabelled)
@@ -70,9 +70,8 @@ def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) ->
     def said(folder: str) -> shipped.Table:
         return shipped.classify(bench.accelerator, shipped.load(bench.out / folder), texts)
 
-    table = np.mean([said(job.folder) for job in own(stories)], 0)
-    if share < 1:
-        table = mixed(share, table, said("linear/seed-0"))
+    seeds = np.mean([said(job.folder) for job in own(stories)], 0) if share > 0 else np.zeros(())
+    table = mixed(share, seeds, said("linear/seed-0")) if share < 1 else seeds
     log.info(
         "finetune: %d passages of the corpus to learn from; the teacher is sure by %.2f",
         len(texts),
