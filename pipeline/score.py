@@ -27,7 +27,7 @@ from pipeline.program import log, stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import processes
-from pipeline.transfer.baseline import tfidf_svm
+from pipeline.transfer.baseline import tfidf_svm, weighted_svm
 from pipeline.transfer.bench import class_order, has_several
 from pipeline.transfer.classifier import quiet_transformers
 from pipeline.transfer.joining import mixed
@@ -59,7 +59,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
     probabilities = classify(accelerator, classifier, texts)
     shipped = decide(probabilities)
-    rivals = {"tfidf_svm": seen["tfidf_svm"][0], "scratch": decide(of_shipped(run, said["scratch"]))}
+    rivals = {name: seen[name][0] for name in CONTROLS} | {"scratch": decide(of_shipped(run, said["scratch"]))}
 
     def judged(name: str, answers: Truth) -> dict[str, Any]:
         return verdict(
@@ -100,8 +100,12 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
 
 PLACES = {name: name for name in ("linear", "soup", "distilled", "scratch")} | {"network": "."}  # under finetune/
-CONTROLS = {"tfidf_svm": "character TF-IDF with a linear SVM", "scratch": "the same network from random weights"}
-BASELINES = ("tfidf_svm", "fasttext_logistic", "scratch", "majority")
+CONTROLS = {
+    "tfidf_svm": "character TF-IDF with a linear SVM",
+    "weighted_svm": "character TF-IDF weighted for each class with a linear SVM",
+    "scratch": "the same network from random weights",
+}
+BASELINES = ("tfidf_svm", "weighted_svm", "fasttext_logistic", "scratch", "majority")
 ANSWERING = {
     "network": "the transferred network",
     "linear": "a linear classifier that reads the pretrained body",
@@ -177,7 +181,11 @@ def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str
     assert filtered, "the recipe asks for the filter stage first"
     every = max(1, round(filtered["counts"]["kept"]["train"]["words"] / SAMPLE_WORDS))
     corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
-    fitted = {"tfidf_svm": tfidf_svm(*learned), "fasttext_logistic": fasttext_logistic(corpus, *learned)}
+    fitted = {
+        "tfidf_svm": tfidf_svm(*learned),
+        "weighted_svm": weighted_svm(*learned),
+        "fasttext_logistic": fasttext_logistic(corpus, *learned),
+    }
     commonest = truth([{"label": largest_class(run)["label"]}] * len(texts), labels)
     return {name: each.predict(texts) for name, each in fitted.items()} | {"majority": commonest}
 

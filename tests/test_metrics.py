@@ -84,12 +84,12 @@ def control(accuracy: float, low: float, high: float) -> dict[str, Any]:
     ("linear", "scratch", "word", "offer", "said"),
     [
         ((0.6, 0.02, 0.2), (0.5, 0.1, 0.3), "positive", "transfer", "worth it"),
-        ((0.8, -0.2, -0.02), (0.5, 0.1, 0.3), "negative", "tfidf", "The linear baseline wins"),
+        ((0.8, -0.2, -0.02), (0.5, 0.1, 0.3), "negative", "tfidf_svm", "The linear baseline wins"),
         ((0.6, 0.02, 0.2), (0.75, -0.1, -0.01), "negative", "transfer", "Transfer did harm"),
         ((0.6, 0.02, 0.2), (0.69, -0.05, 0.07), "neutral", "transfer", "not shown to be better than random weights."),
         ((0.69, -0.05, 0.07), (0.5, 0.1, 0.3), "neutral", "transfer", "not shown to be better than TF-IDF."),
-        ((0.71, -0.07, 0.05), (0.5, 0.1, 0.3), "neutral", "tfidf", "simpler and no less accurate"),
-        ((0.7, -0.06, 0.06), (0.5, 0.1, 0.3), "neutral", "tfidf", "simpler and no less accurate"),
+        ((0.71, -0.07, 0.05), (0.5, 0.1, 0.3), "neutral", "tfidf_svm", "simpler and no less accurate"),
+        ((0.7, -0.06, 0.06), (0.5, 0.1, 0.3), "neutral", "tfidf_svm", "simpler and no less accurate"),
     ],
 )
 def test_the_verdict_weighs_both_controls_and_offers_the_better_model(
@@ -105,3 +105,13 @@ def test_the_verdict_weighs_both_controls_and_offers_the_better_model(
     assert "The network is right on 70.0 % of the 204 test documents" in told["story"]
     assert told["story"].count("McNemar") == 2
     assert told["story"].endswith(f"take {'the network' if offer == 'transfer' else 'TF-IDF'}.")
+
+
+def test_the_better_of_two_linear_controls_is_offered() -> None:
+    evidence = {"tfidf_svm": control(0.6, 0.02, 0.2), "weighted_svm": control(0.72, -0.08, 0.04)}
+    evidence["scratch"] = control(0.5, 0.1, 0.3)
+    told = verdict(0.7, evidence, 204, NAMES | {"weighted_svm": "weighted TF-IDF"}, "the network")
+    assert (told["verdict"], told["offer"], told["against"]) == ("neutral", "weighted_svm", "weighted_svm")
+    assert "not shown to be better than weighted TF-IDF, which is simpler" in told["story"]
+    assert told["story"].endswith("Of the network and weighted TF-IDF, take weighted TF-IDF.")
+    assert told["story"].count("McNemar") == 3

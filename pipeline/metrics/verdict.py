@@ -11,16 +11,17 @@ def verdict(
 ) -> dict[str, Any]:
     """Judge transfer against every control on the same test documents.
 
-    ``accuracy``: of the transferred classifier, the mean over its seeds. ``evidence``, by control (``tfidf_svm`` among
-    them): its ``accuracy``; ``difference`` (ours − theirs), with ``mean`` and the ``low``, ``high`` and ``p`` of
-    ``comparison.paired``; ``mcnemar`` of the model to ship. ``names``: what to call each control, and ``ours`` the
-    transferred classifier.
+    ``accuracy``: of the transferred classifier, the mean over its seeds. ``evidence``, by control (``scratch`` among
+    them; the others are linear classifiers): its ``accuracy``; ``difference`` (ours − theirs), with ``mean`` and the
+    ``low``, ``high`` and ``p`` of ``comparison.paired``; ``mcnemar`` of the model to ship. ``names``: what to call each
+    control, and ``ours`` the transferred classifier.
 
     - ``verdict``: positive where the interval of the difference lies above zero against *every* control, negative where
       it lies below zero against *any* of them, else neutral.
     - ``against``: the control with the higher accuracy.
-    - ``offer``: the model to use, ``transfer`` or ``tfidf``: the more accurate one, and at a tie the simpler one. It is
-      chosen on the test documents, so its own figure flatters it a little where the two are close.
+    - ``offer``: the model to use, ``transfer`` or the name of the best linear classifier: the more accurate one, and at
+      a tie the simpler one. It is chosen on the test documents, so its own figure flatters it a little where the two
+      are close.
     - ``story``: all of it in plain English.
     """
     gaps = [each["difference"] for each in evidence.values()]
@@ -29,13 +30,14 @@ def verdict(
         word = "positive"
     elif any(gap["high"] < 0 for gap in gaps):
         word = "negative"
-    offer = "transfer" if accuracy > evidence["tfidf_svm"]["accuracy"] else "tfidf"
+    linear = max((name for name in evidence if name != "scratch"), key=lambda name: float(evidence[name]["accuracy"]))
+    offer = "transfer" if accuracy > evidence[linear]["accuracy"] else linear
     sentences = [
         f"Transfer is {word} on this data.",
         f"{ours[0].upper()}{ours[1:]} is right on {_percent(accuracy)} of the {documents:,} test documents.",
         *(_against(names[name], each) for name, each in evidence.items()),
-        _conclusion(word, offer, evidence, names),
-        f"Of {ours} and {names['tfidf_svm']}, take {ours if offer == 'transfer' else names['tfidf_svm']}.",
+        _conclusion(word, offer, evidence, names, linear),
+        f"Of {ours} and {names[linear]}, take {ours if offer == 'transfer' else names[linear]}.",
     ]
     return {
         "verdict": word,
@@ -57,12 +59,11 @@ def _against(name: str, control: Mapping[str, Any]) -> str:
     )
 
 
-def _conclusion(word: Word, offer: str, evidence: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    linear = names["tfidf_svm"]
-    if evidence["tfidf_svm"]["difference"]["high"] < 0:
-        return f"The linear baseline wins: {linear} is the better model here."
-    if offer == "tfidf":
-        return f"It is not shown to be better than {linear}, which is simpler and no less accurate."
+def _conclusion(word: Word, offer: str, evidence: Mapping[str, Any], names: Mapping[str, str], linear: str) -> str:
+    if evidence[linear]["difference"]["high"] < 0:
+        return f"The linear baseline wins: {names[linear]} is the better model here."
+    if offer == linear:
+        return f"It is not shown to be better than {names[linear]}, which is simpler and no less accurate."
     if word == "positive":
         return "Transfer was worth it."
     if word == "negative":

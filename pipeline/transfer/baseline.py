@@ -1,4 +1,4 @@
-"""The bar that a neural classifier has to clear."""
+"""The bars that a neural classifier has to clear: linear classifiers of characters, which need no pretraining."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,18 +8,27 @@ import numpy.typing as npt
 
 
 def tfidf_svm(texts: Sequence[str], truth: npt.ArrayLike) -> Any:
-    """A fitted scikit-learn pipeline: TF-IDF of character 2- to 5-grams within words, and a linear SVM.
+    """A fitted scikit-learn pipeline: TF-IDF of characters, and a linear SVM.
 
     ``truth``: a class, of any type, for each text; or 0 and 1 (texts, classes), where each class gets its own SVM.
-    Characters, since scikit-learn's words break at combining marks.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
+    from pipeline.transfer.lexical import tfidf
+
     svm = LinearSVC(random_state=0)
-    return make_pipeline(
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
-        OneVsRestClassifier(svm) if np.ndim(truth) == 2 else svm,
-    ).fit(list(texts), truth)
+    return make_pipeline(tfidf(), OneVsRestClassifier(svm) if np.ndim(truth) == 2 else svm).fit(list(texts), truth)
+
+
+def weighted_svm(texts: Sequence[str], truth: npt.ArrayLike) -> Any:
+    """The same with features weighted for each class, as in ``linear``: what that is worth without a body."""
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.svm import LinearSVC
+
+    from pipeline.transfer.lexical import RatioWeights, tfidf
+
+    of_class = make_pipeline(RatioWeights(), LinearSVC(random_state=0))
+    return make_pipeline(tfidf(), OneVsRestClassifier(of_class)).fit(list(texts), truth)

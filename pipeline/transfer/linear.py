@@ -1,8 +1,8 @@
 """A linear classifier on what the characters of a document say, and the layers of a frozen body.
 
-Both stand side by side: TF-IDF of character n-grams; and the mean vector of each layer, centred and of length one,
-times a weight. Weights and regularisation are those that are right most often in a cross-validation on the training
-documents, so a layer that adds nothing gets the weight 0.
+Both stand side by side: TF-IDF of character n-grams, weighed for each class; and the mean vector of each layer, centred
+and of length one, times a weight. Weights and regularisation are those that are right most often in a cross-validation
+on the training documents, so a layer that adds nothing gets the weight 0.
 """
 
 import itertools
@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 FOLDS = 5
 WEIGHTS = (0.0, 0.4, 0.8)  # of a layer beside the lexical part, whose length is one, too
-REGULARISATION: dict[str, tuple[float, ...]] = {"svm": (0.5, 1.0), "logistic": (10, 100), "neighbours": (5, 10, 20)}
+REGULARISATION: dict[str, tuple[float, ...]] = {"svm": (1.0, 3.0), "logistic": (10, 100), "neighbours": (5, 10, 20)}
 FILE = "linear.skops"
 
 
@@ -64,12 +64,17 @@ def choose(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, machine:
     """
     from sklearn.model_selection import cross_val_score
 
+    from pipeline.transfer.lexical import tfidf
+
     truth = np.asarray(truth)
-    words, vectors = _tfidf().fit_transform(texts) if lexical else None, vectors - vectors.mean(0)
+    words, vectors = tfidf().fit_transform(texts) if lexical else None, vectors - vectors.mean(0)
     accuracy = {
         (weights, regularisation): float(
             cross_val_score(
-                _machine(machine, regularisation, truth), _joined(words, vectors, weights), truth, cv=stratified(truth)
+                _machine(machine, regularisation, truth, words),
+                _joined(words, vectors, weights),
+                truth,
+                cv=stratified(truth),
             ).mean()
         )
         for weights in itertools.product(WEIGHTS, repeat=vectors.shape[1])
@@ -85,10 +90,13 @@ def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Cho
     """Learn as ``choice`` says. The temperature is fitted on documents that a cross-validation left out."""
     from sklearn.model_selection import cross_val_predict
 
+    from pipeline.transfer.lexical import tfidf
+
     truth = np.asarray(truth)
-    lexical, centres = _tfidf() if choice.lexical else None, vectors.mean(0)
-    rows = _joined(lexical.fit_transform(texts) if lexical else None, vectors - centres, choice.weights)
-    machine = _machine(choice.machine, choice.regularisation, truth)
+    lexical, centres = tfidf() if choice.lexical else None, vectors.mean(0)
+    words = lexical.fit_transform(texts) if lexical else None
+    rows = _joined(words, vectors - centres, choice.weights)
+    machine = _machine(choice.machine, choice.regularisation, truth, words)
     method = "decision_function" if hasattr(machine, "decision_function") else "predict_proba"
     unseen = cross_val_predict(machine, rows, truth, cv=stratified(truth), method=method)
     heat = temperature(_logits(unseen, method), truth)
@@ -102,29 +110,28 @@ def save(linear: Linear, folder: Path) -> None:
 
 
 def load(folder: Path) -> Linear:
-    """What ``save`` wrote. A file that asks for anything but what scikit-learn and numpy make is refused."""
+    """What ``save`` wrote. A file that asks for anything but what scikit-learn, numpy and we make is refused."""
     import skops.io
 
-    neighbours_keep = ["scipy.sparse._csr.csr_matrix"]
-    return Linear(**skops.io.load(folder / FILE, trusted=neighbours_keep))
+    neighbours_keep = "scipy.sparse._csr.csr_matrix"
+    return Linear(**skops.io.load(folder / FILE, trusted=[neighbours_keep, "pipeline.transfer.lexical.RatioWeights"]))
 
 
-def _tfidf() -> Any:
-    """Character 2- to 5-grams within words: scikit-learn's words break at combining marks."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=2, sublinear_tf=True)
-
-
-def _machine(name: str, regularisation: float, truth: Truth) -> Any:
+def _machine(name: str, regularisation: float, truth: Truth, words: sparse.csr_matrix | None) -> Any:
+    """``words``: the lexical features, which come first in a row, if any."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
+
+    from pipeline.transfer.lexical import RatioWeights
 
     if name == "neighbours":
         return KNeighborsClassifier(int(regularisation), metric="cosine", weights="distance")
     machine = LinearSVC(C=regularisation, random_state=0) if name == "svm" else LogisticRegression(C=regularisation)
+    if words is not None:
+        return OneVsRestClassifier(make_pipeline(RatioWeights(words.shape[1]), machine))
     return OneVsRestClassifier(machine) if truth.ndim == 2 else machine
 
 
