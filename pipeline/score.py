@@ -27,7 +27,7 @@ from pipeline.program import log, stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import processes
-from pipeline.transfer.baseline import tfidf_svm, weighted_svm
+from pipeline.transfer.baseline import tfidf_svm, without_body
 from pipeline.transfer.bench import class_order, has_several
 from pipeline.transfer.classifier import quiet_transformers
 from pipeline.transfer.joining import mixed
@@ -102,10 +102,10 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 PLACES = {name: name for name in ("linear", "soup", "distilled", "scratch")} | {"network": "."}  # under finetune/
 CONTROLS = {
     "tfidf_svm": "character TF-IDF with a linear SVM",
-    "weighted_svm": "character TF-IDF weighted for each class with a linear SVM",
+    "lexical": "the linear classifier without the pretrained body",
     "scratch": "the same network from random weights",
 }
-BASELINES = ("tfidf_svm", "weighted_svm", "fasttext_logistic", "scratch", "majority")
+BASELINES = ("tfidf_svm", "lexical", "fasttext_logistic", "scratch", "majority")
 ANSWERING = {
     "network": "the transferred network",
     "linear": "a linear classifier that reads the pretrained body",
@@ -181,13 +181,10 @@ def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str
     assert filtered, "the recipe asks for the filter stage first"
     every = max(1, round(filtered["counts"]["kept"]["train"]["words"] / SAMPLE_WORDS))
     corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
-    fitted = {
-        "tfidf_svm": tfidf_svm(*learned),
-        "weighted_svm": weighted_svm(*learned),
-        "fasttext_logistic": fasttext_logistic(corpus, *learned),
-    }
+    fitted = {"tfidf_svm": tfidf_svm(*learned), "fasttext_logistic": fasttext_logistic(corpus, *learned)}
     commonest = truth([{"label": largest_class(run)["label"]}] * len(texts), labels)
-    return {name: each.predict(texts) for name, each in fitted.items()} | {"majority": commonest}
+    others = {"lexical": without_body(*learned, texts), "majority": commonest}
+    return {name: each.predict(texts) for name, each in fitted.items()} | others
 
 
 def largest_class(run: Run) -> dict[str, Any]:

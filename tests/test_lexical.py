@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from pipeline.transfer.baseline import tfidf_svm, weighted_svm
+from pipeline.transfer.baseline import without_body
 from pipeline.transfer.lexical import RatioWeights
 
 ROWS = sparse.csr_matrix([[2.0, 0, 1, 5], [1, 0, 1, 5], [0, 3, 1, 5], [0, 0, 1, 5]])
@@ -31,13 +31,10 @@ def test_a_feature_that_all_documents_have_says_nothing_and_one_class_alone_no_n
     assert np.isfinite(RatioWeights().fit(ROWS, [0] * 4).scale_).all()
 
 
-@pytest.mark.parametrize("learn", [tfidf_svm, weighted_svm])
-def test_both_baselines_take_names_of_classes_and_tables_of_several(learn: object) -> None:
-    assert callable(learn)
-    texts = ["ଚାଷୀ ଧାନ ରୁଏ", "ଧାନ ଚାଷ ଭଲ", "ଖେଳ ଦେଖିଲେ", "ଭଲ ଖେଳ ହେଲା"] * 3
-    names = ["ଚାଷ", "ଚାଷ", "ଖେଳ", "ଖେଳ"] * 3
-    assert learn(texts, names).predict(["ଧାନ ଚାଷ", "ଖେଳ"]).tolist() == ["ଚାଷ", "ଖେଳ"]
-    table = np.array([[int(name == each) for each in ("ଚାଷ", "ଖେଳ", "ଚାଷ")] for name in names])
-    assert learn(texts, table).predict(["ଧାନ ଚାଷ"]).tolist() == [[1, 0, 1]]
-    three = learn([*texts, "ନଦୀ ବହେ", "ନଦୀ ଜଳ"], [*names, "ନଦୀ", "ନଦୀ"])
-    assert three.predict(["ନଦୀ"]).tolist() == ["ନଦୀ"]
+@pytest.mark.parametrize("several", [False, True])
+def test_the_linear_classifier_does_without_a_body(several: bool) -> None:
+    texts = ["ଚାଷୀ ଧାନ ରୁଏ", "ଧାନ ଚାଷ ଭଲ", "ଖେଳ ଦେଖିଲେ", "ଭଲ ଖେଳ ହେଲା"] * 5
+    classes = np.array([0, 0, 1, 1] * 5)
+    truth = np.eye(2, dtype=int)[classes] if several else classes
+    said = without_body(texts, truth, ["ଧାନ ଚାଷ", "ଖେଳ"])
+    assert said.tolist() == ([[1, 0], [0, 1]] if several else [0, 1])

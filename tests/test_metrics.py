@@ -108,10 +108,10 @@ def test_the_verdict_weighs_both_controls_and_offers_the_better_model(
 
 
 def test_the_better_of_two_linear_controls_is_offered() -> None:
-    evidence = {"tfidf_svm": control(0.6, 0.02, 0.2), "weighted_svm": control(0.72, -0.08, 0.04)}
+    evidence = {"tfidf_svm": control(0.6, 0.02, 0.2), "lexical": control(0.72, -0.08, 0.04)}
     evidence["scratch"] = control(0.5, 0.1, 0.3)
-    told = verdict(0.7, evidence, 204, NAMES | {"weighted_svm": "weighted TF-IDF"}, "the network")
-    assert (told["verdict"], told["offer"], told["against"]) == ("neutral", "weighted_svm", "weighted_svm")
+    told = verdict(0.7, evidence, 204, NAMES | {"lexical": "weighted TF-IDF"}, "the network")
+    assert (told["verdict"], told["offer"], told["against"]) == ("neutral", "lexical", "lexical")
     assert "not shown to be better than weighted TF-IDF, which is simpler" in told["story"]
     assert told["story"].endswith("Of the network and weighted TF-IDF, take weighted TF-IDF.")
     assert told["story"].count("McNemar") == 3

@@ -64,7 +64,7 @@ def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path
     for system in (told["test"], *told["baselines"].values()):
         for figure in ("accuracy", "macro_f1", "weighted_f1", "mcc"):
             assert system[figure].keys() == {"mean", "sd", "low", "high", "per_seed"}
-    assert [*told["baselines"]] == ["tfidf_svm", "weighted_svm", "fasttext_logistic", "scratch", "majority"]
+    assert [*told["baselines"]] == ["tfidf_svm", "lexical", "fasttext_logistic", "scratch", "majority"]
     assert told["largest_class"] == {"label": largest, "share": 20 / 60}
     always = sum(row["label"] == largest for row in read_jsonl(tuned.input("fetch/labelled/test.jsonl"))) / 30
     assert told["baselines"]["majority"]["accuracy"]["mean"] == pytest.approx(always)
@@ -73,8 +73,8 @@ def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path
     assert accuracy["mean"] == pytest.approx(sum(accuracy["per_seed"]) / 2)
     assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
     assert told["verdict"] == counts["verdict"]
-    assert told["offer"] in ("transfer", "tfidf_svm", "weighted_svm")
-    for name in ("tfidf_svm", "weighted_svm", "scratch"):
+    assert told["offer"] in ("transfer", "tfidf_svm", "lexical")
+    for name in ("tfidf_svm", "lexical", "scratch"):
         gap = told["evidence"][name]["difference"]
         assert gap["mean"] == pytest.approx(accuracy["mean"] - told["baselines"][name]["accuracy"]["mean"])
         assert gap["low"] <= gap["mean"] <= gap["high"]

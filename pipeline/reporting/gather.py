@@ -29,7 +29,7 @@ NAMES = {
     "soup": "its networks' mean weights",
     "distilled": "distilled networks",
     "tfidf_svm": "character TF-IDF + linear SVM",
-    "weighted_svm": "character TF-IDF weighted by class + linear SVM",
+    "lexical": "linear classifier without the body",
     "fasttext_logistic": "word vectors + linear classifier",
     "scratch": "same network, random start",
     "majority": "always the largest class",

@@ -1,10 +1,13 @@
-"""The bars that a neural classifier has to clear: linear classifiers of characters, which need no pretraining."""
+"""The bars that a classifier with a pretrained body has to clear: linear ones, of characters alone."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.metrics.decisions import Truth, decided
+from pipeline.transfer import linear
 
 
 def tfidf_svm(texts: Sequence[str], truth: npt.ArrayLike) -> Any:
@@ -22,13 +25,8 @@ def tfidf_svm(texts: Sequence[str], truth: npt.ArrayLike) -> Any:
     return make_pipeline(tfidf(), OneVsRestClassifier(svm) if np.ndim(truth) == 2 else svm).fit(list(texts), truth)
 
 
-def weighted_svm(texts: Sequence[str], truth: npt.ArrayLike) -> Any:
-    """The same with features weighted for each class, as in ``linear``: what that is worth without a body."""
-    from sklearn.multiclass import OneVsRestClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.svm import LinearSVC
-
-    from pipeline.transfer.lexical import RatioWeights, tfidf
-
-    of_class = make_pipeline(RatioWeights(), LinearSVC(random_state=0))
-    return make_pipeline(tfidf(), OneVsRestClassifier(of_class)).fit(list(texts), truth)
+def without_body(texts: Sequence[str], truth: Truth, asked: Sequence[str]) -> Truth:
+    """What the classifier of ``linear`` decides on ``asked`` that has learned the classes of ``texts`` from no body."""
+    learned, unseen = (np.zeros((len(each), 0, 1)) for each in (texts, asked))
+    fitted = linear.fit(texts, learned, truth, linear.choose(texts, learned, truth, "svm", lexical=True))
+    return decided(fitted.probabilities(asked, unseen), several=fitted.several)

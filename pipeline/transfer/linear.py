@@ -1,8 +1,8 @@
 """A linear classifier on what the characters of a document say, and the layers of a frozen body.
 
-Both stand side by side: TF-IDF of character n-grams, weighed for each class; and the mean vector of each layer, centred
-and of length one, times a weight. Weights and regularisation are those that are right most often in a cross-validation
-on the training documents, so a layer that adds nothing gets the weight 0.
+Both stand side by side: TF-IDF of character n-grams, weighed for each class or as it is; and the mean vector of each
+layer, centred and of length one, times a weight. What is right most often in a cross-validation on the training
+documents is taken, so a layer that adds nothing gets the weight 0.
 """
 
 import itertools
@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 FOLDS = 5
 WEIGHTS = (0.0, 0.4, 0.8)  # of a layer beside the lexical part, whose length is one, too
-REGULARISATION: dict[str, tuple[float, ...]] = {"svm": (1.0, 3.0), "logistic": (10, 100), "neighbours": (5, 10, 20)}
+REGULARISATION: dict[str, tuple[float, ...]] = {"svm": (0.3, 1, 3), "logistic": (10, 100), "neighbours": (5, 10, 20)}
 FILE = "linear.skops"
 
 
@@ -29,8 +29,9 @@ class Choice(NamedTuple):
 
     machine: str
     lexical: bool
-    weights: tuple[float, ...]  # one a layer
+    by_class: bool  # whether the lexical part is weighed for each class
     regularisation: float  # C, or the number of neighbours
+    weights: tuple[float, ...]  # one a layer
     accuracy: float
     lexical_accuracy: float | None  # without the layers
 
@@ -58,7 +59,8 @@ class Linear(NamedTuple):
 
 
 def choose(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, machine: str, *, lexical: bool) -> Choice:
-    """Try every combination on documents with their ``vectors`` (documents, layers, width).
+    """Cross-validate on documents with their ``vectors`` (documents, layers, width): the lexical part by itself, then
+    the weights of layers beside the best of it; or, without it, every combination.
 
     ``truth``: classes (documents), or 0 and 1 (documents, classes), where each class gets a machine of its own.
     """
@@ -68,22 +70,21 @@ def choose(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, machine:
 
     truth = np.asarray(truth)
     words, vectors = tfidf().fit_transform(texts) if lexical else None, vectors - vectors.mean(0)
-    accuracy = {
-        (weights, regularisation): float(
-            cross_val_score(
-                _machine(machine, regularisation, truth, words),
-                _joined(words, vectors, weights),
-                truth,
-                cv=stratified(truth),
-            ).mean()
-        )
-        for weights in itertools.product(WEIGHTS, repeat=vectors.shape[1])
-        for regularisation in REGULARISATION[machine]
-        if lexical or any(weights)
-    }
+    nothing, *every = itertools.product(WEIGHTS, repeat=vectors.shape[1])
+    forms = itertools.product(
+        (False, True) if lexical and machine != "neighbours" else (False,), REGULARISATION[machine]
+    )
+
+    def right(by_class: bool, regularisation: float, weights: tuple[float, ...]) -> float:
+        untrained = _machine(machine, regularisation, truth, words if by_class else None)
+        rows = _joined(words, vectors, weights)
+        return float(cross_val_score(untrained, rows, truth, cv=stratified(truth)).mean())
+
+    alone = {(*form, nothing): right(*form, nothing) for form in forms} if lexical else {}
+    kept = [max(alone, key=lambda form: alone[form])[:2]] if lexical else list(forms)
+    accuracy = alone | {(*form, weights): right(*form, weights) for form in kept for weights in every}
     best = max(accuracy, key=lambda choice: accuracy[choice])
-    alone = max((each for (weights, _), each in accuracy.items() if not any(weights)), default=None)
-    return Choice(machine, lexical, *best, accuracy[best], alone)
+    return Choice(machine, lexical, *best, accuracy[best], max(alone.values(), default=None))
 
 
 def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Choice) -> Linear:
@@ -96,7 +97,7 @@ def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Cho
     lexical, centres = tfidf() if choice.lexical else None, vectors.mean(0)
     words = lexical.fit_transform(texts) if lexical else None
     rows = _joined(words, vectors - centres, choice.weights)
-    machine = _machine(choice.machine, choice.regularisation, truth, words)
+    machine = _machine(choice.machine, choice.regularisation, truth, words if choice.by_class else None)
     method = "decision_function" if hasattr(machine, "decision_function") else "predict_proba"
     unseen = cross_val_predict(machine, rows, truth, cv=stratified(truth), method=method)
     heat = temperature(_logits(unseen, method), truth)
@@ -118,7 +119,7 @@ def load(folder: Path) -> Linear:
 
 
 def _machine(name: str, regularisation: float, truth: Truth, words: sparse.csr_matrix | None) -> Any:
-    """``words``: the lexical features, which come first in a row, if any."""
+    """``words``: the features that are weighed for each class, if any; they come first in a row."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.neighbors import KNeighborsClassifier
@@ -129,7 +130,8 @@ def _machine(name: str, regularisation: float, truth: Truth, words: sparse.csr_m
 
     if name == "neighbours":
         return KNeighborsClassifier(int(regularisation), metric="cosine", weights="distance")
-    machine = LinearSVC(C=regularisation, random_state=0) if name == "svm" else LogisticRegression(C=regularisation)
+    kind = LinearSVC if name == "svm" else LogisticRegression
+    machine = kind(C=regularisation, class_weight="balanced", random_state=0)
     if words is not None:
         return OneVsRestClassifier(make_pipeline(RatioWeights(words.shape[1]), machine))
     return OneVsRestClassifier(machine) if truth.ndim == 2 else machine
