@@ -29,7 +29,7 @@ NAMES = {
     "soup": "its networks' mean weights",
     "distilled": "distilled networks",
     "tfidf_svm": "character TF-IDF + linear SVM",
-    "lexical": "linear classifier without the body",
+    "lexical": "linear classifier without body",
     "fasttext_logistic": "word vectors + linear classifier",
     "scratch": "same network, random start",
     "majority": "always the largest class",
