@@ -4,8 +4,9 @@
 
 Of each run, which must have pretrained, the documents of train and dev are cut into five folds. Each strategy learns
 from four and answers on the fifth, with another seed for every fold; the test documents stay closed. `hybrid` and
-`auto` join the network of `full` with a linear classifier. Results are kept in runs/strategies/, a line a classifier;
-the same command goes on from them, and prints a column for every run. Seconds are of CPU, over all threads.
+`auto` join the network of `full` with a linear classifier; the baselines are those of `score`. Results are kept in
+runs/strategies/, a line a classifier; the same command goes on from them, and prints a column for every run. Seconds
+are of CPU, over all threads.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pipeline import config
 from pipeline.artifacts import Run
 from pipeline.metrics.decisions import right
 from pipeline.text.documents import read_jsonl
+from pipeline.transfer.baseline import without_body
 from pipeline.transfer.bench import FOLDS, Bench, open_bench
 from pipeline.transfer.joining import JOINING, frozen_body
 from pipeline.transfer.subsets import leaving_out, said_by_answer, said_by_network, said_by_tfidf
@@ -39,8 +41,17 @@ SETTINGS: dict[str, dict[str, Any]] = {  # beside those of the run, where a stra
     "hybrid": {},
     "auto": {},
     "scratch": {},
-    "TF-IDF + SVM": {},
 }
+
+
+def said_by_lexical(bench: Bench) -> Any:
+    """The linear classifier's answer on each dev document without the body, as a probability of one."""
+    said = without_body(bench.texts["train"], bench.splits["train"].truth(), bench.texts["dev"])
+    return np.eye(len(bench.labels))[said]
+
+
+BASELINES = {"lexical": said_by_lexical, "tfidf_svm": said_by_tfidf}
+ALL = [*SETTINGS, *BASELINES]
 
 
 def measured(bench: Bench, fold: int, strategies: list[str]) -> Iterator[dict[str, Any]]:
@@ -65,7 +76,7 @@ def measured(bench: Bench, fold: int, strategies: list[str]) -> Iterator[dict[st
                 clock = time.process_time()
             said = said_by_answer(joining, vectors(), of_network)
         else:
-            said = said_by_tfidf(part) if strategy.startswith("TF-IDF") else network(strategy)[0]
+            said = BASELINES[strategy](part) if strategy in BASELINES else network(strategy)[0]
         seconds = before + time.process_time() - clock
         truth = np.asarray(part.splits["dev"].classes())
         accuracy = float(right(said.argmax(-1), truth).mean())
@@ -84,7 +95,7 @@ def column(rows: list[dict[str, Any]], strategy: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+")
-    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=[*SETTINGS], metavar="STRATEGY")
+    parser.add_argument("--only", nargs="+", choices=ALL, default=ALL, metavar="STRATEGY")
     options = parser.parse_args()
     results: list[tuple[Run, list[dict[str, Any]]]] = []
     for path in options.configs:

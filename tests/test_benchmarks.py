@@ -55,15 +55,14 @@ def test_strategies_are_compared_on_documents_left_out_and_test_stays_closed(
     assert {train + left_out for _, train, left_out in trained} == {81}
     assert sum(left_out for name, _, left_out in trained if name == "full") == 81, "each document once"
     table = capsys.readouterr().out
-    assert table.count("\n| `") == len(strategies.SETTINGS)
+    assert table.count("\n| `") == len(strategies.ALL)
     assert "–" not in table
     rows = [json.loads(line) for line in (tmp_path / "runs/strategies" / f"{run.folder.name}.jsonl").open()]
-    assert len(rows) == 5 * len(strategies.SETTINGS)
+    assert len(rows) == 5 * len(strategies.ALL)
     means = {
-        name: 20 * sum(row["accuracy"] for row in rows if row["strategy"] == name)
-        for name in ("features", "TF-IDF + SVM")
+        name: 20 * sum(row["accuracy"] for row in rows if row["strategy"] == name) for name in ("features", "tfidf_svm")
     }
-    assert means["TF-IDF + SVM"] > 80, "the words of a class stand in its documents"
+    assert means["tfidf_svm"] > 80, "the words of a class stand in its documents"
     assert f"| `features` | {means['features']:.1f} ± " in table
     strategies.main()
     assert len(trained) == 5 * len(networks), "what has been measured is kept"
