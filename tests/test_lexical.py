@@ -12,7 +12,7 @@ TRUTH = [1, 1, 0, 0]
 
 
 def test_a_feature_weighs_as_its_frequencies_in_the_class_and_elsewhere_differ() -> None:
-    seen = RatioWeights().fit(ROWS[:, :3], TRUTH).transform(ROWS[:, :3]).toarray()
+    seen = RatioWeights(3).fit(ROWS[:, :3], TRUTH).transform(ROWS[:, :3]).toarray()
     p, q = np.array([3, 1, 3]), np.array([1, 2, 3])  # one more than the documents that have it
     weighted = ROWS[:, :3].toarray() * abs(np.log((p / 7) / (q / 6)))
     np.testing.assert_allclose(seen, weighted / np.sqrt((weighted**2).sum(1).mean()))
@@ -20,15 +20,15 @@ def test_a_feature_weighs_as_its_frequencies_in_the_class_and_elsewhere_differ()
 
 
 def test_features_behind_the_given_columns_stay_as_they_are_and_do_not_count() -> None:
-    alone = RatioWeights().fit(ROWS[:, :3], TRUTH)
+    alone = RatioWeights(3).fit(ROWS[:, :3], TRUTH)
     beside = RatioWeights(3).fit(ROWS, TRUTH)
     assert beside.scale_.tolist() == [*alone.scale_, 1]
     assert beside.transform(ROWS)[:, 3].toarray().ravel().tolist() == [5] * 4
 
 
 def test_a_feature_that_all_documents_have_says_nothing_and_one_class_alone_no_nonsense() -> None:
-    assert RatioWeights().fit(ROWS[:, 2:], [1, 0, 1, 0]).scale_.tolist() == [0, 0]
-    assert np.isfinite(RatioWeights().fit(ROWS, [0] * 4).scale_).all()
+    assert RatioWeights(2).fit(ROWS[:, 2:], [1, 0, 1, 0]).scale_.tolist() == [0, 0]
+    assert np.isfinite(RatioWeights(4).fit(ROWS, [0] * 4).scale_).all()
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -15,14 +15,14 @@ def tfidf() -> TfidfVectorizer:
 
 
 class RatioWeights(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Weigh each feature, or the first ``columns``, by how far its frequency in one class is from that in the others.
+    """Weigh each of the first ``columns`` features by how far its frequency in one class is from that in the others.
 
     The weight is \\|log((p / Σp) / (q / Σq))\\|, p and q being one more than the documents of the class, and of the
     others, that have the feature (Wang and Manning 2012, "Baselines and Bigrams", section 2.3); times what brings the
     documents to a length of one in the mean, so that further features beside them weigh alike for every class.
     """
 
-    def __init__(self, columns: int | None = None) -> None:
+    def __init__(self, columns: int) -> None:
         self.columns = columns
 
     def fit(self, rows: sparse.csr_matrix, truth: npt.ArrayLike) -> "RatioWeights":
