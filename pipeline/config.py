@@ -213,9 +213,10 @@ class Finetune(Settings):
     lora_rank: int = Field(8, ge=1, description="width of the adapters: lora, which wants a higher learning_rate")
     layer_decay: float = Field(1.0, gt=0, le=1, description="of the rate from a layer to the one below it")
     reinitialised_layers: int = Field(0, ge=0, description="layers drawn anew, from the top (arXiv 2006.05987)")
-    pooling: Literal["auto", "cls", "mean"] = Field(
+    pooling: Literal["auto", "cls", "mean", "max", "attention"] = Field(
         "auto",
-        description="what the head sees: first token or mean; ModernBERT alone has a choice; auto: as pretrained",
+        description="what the head sees: first token, mean, max, or a learned mean; ModernBERT alone has a choice; "
+        "auto: as pretrained",
     )
     dropout: float | None = Field(None, ge=0, lt=1, description="rate of every dropout; null: as pretrained")
     r_drop: float = Field(0, ge=0, description="weight of two dropouts' disagreement in the loss (arXiv 2106.14448)")

@@ -1,7 +1,9 @@
 """Options that combine with any strategy."""
 
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -58,6 +60,46 @@ def test_modernbert_pools_as_asked_also_when_plain_transformers_loads_it(tmp_pat
         assert again.config.classifier_pooling == pooling
         said[pooling] = again(BATCH["input_ids"], attention_mask=BATCH["attention_mask"]).logits
     assert not torch.allclose(said["cls"], said["mean"])
+
+
+@pytest.mark.parametrize("pooling", ["max", "attention"])
+def test_pooling_of_our_own_is_of_the_tokens_alone_and_plain_transformers_refuses_it(
+    tmp_path: Path, pooling: Literal["max", "attention"]
+) -> None:
+    upstream.save_checkpoint(tmp_path, "modernbert")
+    model, proof = classifier.pretrained(tmp_path, LABELS, 0, Finetune(pooling=pooling))
+    assert proof["body_tensors_equal"] == proof["body_tensors"] > 0
+    assert ("pooling.weight" in proof["new_tensors"]) == (pooling == "attention")
+    folder = tmp_path / pooling
+    model.save_pretrained(folder)
+    loaded = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    ids, mask = BATCH["input_ids"], BATCH["attention_mask"]
+    with torch.inference_mode():
+        said = loaded(ids, attention_mask=mask).logits
+        states = loaded.model(ids, attention_mask=mask).last_hidden_state
+        alone = loaded(ids[1:2, :3]).logits
+        document = states[1, :3]
+        weights = torch.full((3, 1), 1 / 3) if pooling == "max" else loaded.pooling(document).softmax(0)
+        expected = document.amax(0) if pooling == "max" else (weights * document).sum(0)
+        assert torch.allclose(said[1], loaded.classifier(loaded.head(expected)), atol=1e-5)
+    assert torch.allclose(said[1], alone[0], atol=1e-5), "padding takes part"
+    code = f"from transformers import AutoModelForSequenceClassification as A; A.from_pretrained({str(folder)!r})"
+    plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert plain.returncode, "plain transformers would pool otherwise"
+    assert "akshara-modernbert" in plain.stderr
+
+
+@pytest.mark.parametrize("pooling", ["max", "attention"])
+def test_what_pools_learns_with_the_head(tmp_path: Path, pooling: Literal["max", "attention"]) -> None:
+    upstream.save_checkpoint(tmp_path, "modernbert")
+    settings = Finetune(pooling=pooling, layers=1, epochs=2, precision="fp32")
+    model, _ = classifier.pretrained(tmp_path, LABELS, 0, settings)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    data = labelled([[1, 5, 9, 2], [1, 7, 2], [1, 8, 2]] * 8, [0, 1, 2] * 8, 3)
+    training.train(Accelerator(cpu=True), model, 0, data, None, settings, "last_layers", 0)
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert {"classifier.weight", *(["pooling.weight"] if pooling == "attention" else [])} <= moved
+    assert not any("embeddings" in name or "layers.0." in name for name in moved)
 
 
 @pytest.mark.parametrize(

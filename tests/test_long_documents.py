@@ -80,14 +80,14 @@ def test_options_reach_every_network_and_what_is_shipped_says_what_it_said_of_de
 ) -> None:
     monkeypatch.chdir(tmp_path)
     upstream.make_run(tmp_path, "modernbert")
-    options = ["seeds=1", "epochs=1", "long_documents=windows", "pooling=cls", "reinitialised_layers=1"]
+    options = ["seeds=1", "epochs=1", "long_documents=windows", "pooling=attention", "reinitialised_layers=1"]
     run = Run(config.load("run.yaml", [f"finetune.{option}" for option in options]), "run.yaml")
     counts = finetune.work(run, tmp_path / "out")
     assert 0 < counts["cut"]["dev"] < 21
     assert any("layers.1" in name for name in counts["transfer"]["new_tensors"])
     for name in ("model", "scratch/seed-0"):
         settings = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / name).config
-        assert (settings.classifier_pooling, settings.window_tokens) == ("cls", 12)
+        assert (settings.pooling, settings.window_tokens) == ("attention", 12)
     texts = [row["text"] for row in read_jsonl(run.input("fetch/labelled/dev.jsonl"))]
     said = shipped.classify(Accelerator(cpu=True), shipped.load(tmp_path / "out" / "model"), texts)
     story = json.loads((tmp_path / "out" / "seed-0" / "training.json").read_text("utf-8"))

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceC
 from pipeline.config import Finetune
 from pipeline.errors import UsageError
 from pipeline.model.masked_lm import layers
+from pipeline.model.pooled import POOLINGS, pooled
 
 Proof = dict[str, Any]
 
@@ -42,7 +43,10 @@ def configuration(checkpoint: Path, labels: list[str], settings: Finetune = AS_P
                 f"finetune.pooling={settings.pooling}: `{config.model_type}` classifiers leave no choice of pooling: "
                 "leave it out, or pretrain with model.type=modernbert"
             )
-        config.classifier_pooling = settings.pooling
+        if settings.pooling in POOLINGS:
+            config = pooled(config, settings.pooling)
+        else:
+            config.classifier_pooling = settings.pooling
     rates = [name for name in config.to_dict() if "dropout" in name]
     if settings.dropout is not None:
         for name in rates:
