@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 
 HEAP_BYTES = 2**31 - 2**20  # malloc takes no more from the heap in one piece
 HUGE_PAGE_BYTES = 2**21
@@ -20,7 +20,12 @@ def processes(trackers: Sequence[str] = (), folder: Path | None = None) -> Accel
     Accelerate has to be told about the CPU: else several processes without a GPU would not find each other.
     """
     _suit_malloc()
-    return Accelerator(cpu=not torch.accelerator.is_available(), log_with=list(trackers) or None, project_dir=folder)
+    return Accelerator(
+        cpu=not torch.accelerator.is_available(),
+        log_with=list(trackers) or None,
+        project_dir=folder,
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],  # no second copy of gradients
+    )
 
 
 def _suit_malloc() -> None:
