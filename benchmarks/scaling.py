@@ -1,6 +1,7 @@
 """What more processes bring: measured with 1 and 2 single-threaded ones, projected to many GPUs.
 
     python -m benchmarks.scaling configs/or-local.yaml
+    python -m benchmarks.scaling configs/or-local.yaml pretrain.global_batch_blocks=256 --steps 8
 
 Pretraining of 6 layers × 256 with the same global batch, alternately by one process and by two that gloo joins, one
 thread each. What they exchange is read off the loopback interface. The projection is of a 12 × 768 model and says what
@@ -27,11 +28,12 @@ HOP_SECONDS = 5e-6
 GPUS_A_NODE = 8
 
 
-def pretrain(processes: int, config: str, steps: int) -> tuple[float, float]:
+def pretrain(processes: int, config: str, changes: list[str], steps: int) -> tuple[float, float]:
     """Tokens a second, the median of the log's lines but the first, and bytes on the loopback a step."""
     launcher = ["-m", "accelerate.commands.launch", "--config_file=configs/hardware/2cpu.yaml"] if processes > 1 else []
     settings = [f"run={RUN.name}", "model.size=small", "pretrain.max_minutes=null", f"pretrain.max_steps={steps}"]
     settings += ["pretrain.evaluations=1", "pretrain.log_steps=2", "pretrain.compile=never", "pretrain.precision=bf16"]
+    settings += changes
     before = _loopback_bytes()
     _run(*launcher, "-m", "pipeline.pretrain", config, *settings, "--force")
     rows = [json.loads(line) for line in (RUN / "pretrain/metrics.jsonl").read_text("utf-8").splitlines()]
@@ -57,12 +59,14 @@ def exchange_seconds(gpus: int, size: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
+    parser.add_argument("setting", nargs="*", help="section.key=value")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     _run("-m", "pipeline", "encode", options.config, f"run={RUN.name}")
     ones, twos = zip(
-        *([pretrain(n, options.config, options.steps) for n in (1, 2)] for _ in range(options.rounds)), strict=True
+        *([pretrain(n, options.config, options.setting, options.steps) for n in (1, 2)] for _ in range(options.rounds)),
+        strict=True,
     )
     one, two = (median(rate for rate, _ in runs) for runs in (ones, twos))
     sent = median(loopback for _, loopback in twos) / 2
