@@ -32,6 +32,7 @@ VARIANTS = {
     "default": [],
     "Muon": ["pretrain.optimizer=muon"],
     "random start": ["pretrain.start=random"],
+    "4 layers": ["model.size=mini"],
     "squared ReLU": ["model.config.hidden_activation=relu2"],
     "rate × 2": ["pretrain.learning_rate=4e-3"],
     "rate ÷ 2": ["pretrain.learning_rate=1e-3"],
