@@ -106,8 +106,9 @@ class Encode(Settings):
 
 class Model(Settings):
     type: str = Field("modernbert", description="any encoder family that transformers' Auto classes know")
-    size: Literal["tiny", "mini", "small", "base"] = Field(
-        "small", description="tiny 2×128, mini 4×256, small 6×256, base 12×768"
+    size: Literal["auto", "tiny", "mini", "small", "base"] = Field(
+        "small",
+        description="tiny 2×128, mini 4×256, small 6×256, base 12×768; auto: by budget and corpus, docs/pretraining.md",
     )
     config: dict[str, Any] = Field({}, description="further fields of that family's transformers configuration")
 

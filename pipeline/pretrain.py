@@ -16,6 +16,7 @@ import numpy as np
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.artifacts import Run, read_manifest, sha256
+from pipeline.config import Model, Pretrain
 from pipeline.errors import UsageError
 from pipeline.model.checkpoints import MODEL_FILES, files_of, folder_of
 from pipeline.model.continued import continued
@@ -28,6 +29,7 @@ from pipeline.training.compilation import keep_compiled_in
 from pipeline.training.masked import MaskedBlocks, beginnings
 from pipeline.training.pretraining import Session, train
 from pipeline.training.processes import processes
+from pipeline.training.sizing import settle_size
 from pipeline.training.trackers import settle_trackers
 from pipeline.transfer.classifier import quiet_transformers
 
@@ -44,7 +46,10 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     keep_compiled_in(out / "compiled")
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
     train_blocks = _masked_blocks(run, "train", tokenizer)
-    new_model, origin = _beginning(run, train_blocks, tokenizer)
+    shape, corpus_tokens = run.config.model, train_blocks.blocks.size
+    if not settings.init:  # else the architecture is given
+        shape = settle_size(shape, settings, accelerator, tokenizer, corpus_tokens, out / "size.json")
+    new_model, origin = _beginning(settings, shape, train_blocks, tokenizer)
     session = Session(
         settings, accelerator, train=train_blocks, valid=_masked_blocks(run, "valid", tokenizer), new_model=new_model
     )
@@ -61,17 +66,16 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
 
 def _beginning(
-    run: Run, data: MaskedBlocks, tokenizer: PreTrainedTokenizerBase
+    settings: Pretrain, shape: Model, data: MaskedBlocks, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Callable[[], PreTrainedModel], dict[str, Any]]:
-    """What makes the model of step 0, and where its weights come from, for the manifest."""
-    settings = run.config.pretrain
+    """What makes the model of step 0, and what it is, for the manifest."""
     new_model: Callable[[], PreTrainedModel]
     if not settings.init:
-        new_model = partial(masked_lm, run.config.model, tokenizer, settings.length_tokens)
+        new_model = partial(masked_lm, shape, tokenizer, settings.length_tokens)
         if settings.start == "vectors":
             scale = settings.start_scale
             new_model = starting_from_vectors(new_model, data.blocks, data.special, settings.seed, scale)
-        return new_model, {}
+        return new_model, {"size": shape.size}
     quiet_transformers()
     folder = folder_of(settings.init, MODEL_FILES)
     vectors = partial(piece_vectors, data.blocks, len(tokenizer), special=data.special, seed=settings.seed)

@@ -132,7 +132,7 @@ def test_a_run_that_goes_on_from_a_model_resumes_exactly_and_is_out_of_date_once
 
 def test_with_all_options_at_once_a_killed_run_goes_on_exactly(pretrain: Any, tmp_path: Path) -> None:
     names = ("masking=words", "average_share=0.5", "z_loss=1e-3", "start_scale=2", "contrastive=0.1", "short_share=0.5")
-    settings = ("pretrain.max_steps=8", *(f"pretrain.{name}" for name in names))
+    settings = ("model.size=auto", "pretrain.max_steps=8", *(f"pretrain.{name}" for name in names))
     assert pretrain(*settings).returncode == 0
     weights, losses = _weights(tmp_path), _losses(tmp_path)
     shutil.rmtree(tmp_path / "runs/demo/pretrain")

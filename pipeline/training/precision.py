@@ -5,6 +5,7 @@ from functools import cache
 
 import torch
 
+ROWS, WIDTH = 2048, 512  # of the matrices that are measured, the shapes of a small model's layers
 ROUNDS = 30  # of both in turn: other programs on the machine slow down most of either, hardly all
 
 
@@ -23,12 +24,18 @@ def settle_precision(wanted: str, device: torch.device) -> str:
 
 
 def _product_seconds(device: torch.device, dtype: torch.dtype) -> float:
-    """What a product of (2048, 512) and (512, 512) matrices takes, the shapes of a small model's layers."""
-    a, b = torch.ones(2048, 512, device=device, dtype=dtype), torch.ones(512, 512, device=device, dtype=dtype)
+    """What a product of (ROWS, WIDTH) and (WIDTH, WIDTH) matrices takes."""
+    a, b = torch.ones(ROWS, WIDTH, device=device, dtype=dtype), torch.ones(WIDTH, WIDTH, device=device, dtype=dtype)
     started = time.perf_counter()
     product = a @ b
     product[0, 0].item()  # waits for the device
     return time.perf_counter() - started
+
+
+def product_rate(device: torch.device, precision: str) -> float:
+    """Operations a second of such a product in ``precision``, "fp32" or "bf16"."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return 2 * ROWS * WIDTH**2 / min(_product_seconds(device, dtype) for _ in range(ROUNDS))
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
