@@ -44,8 +44,8 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
     said = said_by_all(run, accelerator, texts)
     networks = "soup" if "soup" in said else "network"  # those of which one is shipped
-    answer = finetuned(run)["choice"]["answer"]
-    answer = networks if answer == "network" else answer
+    choice = finetuned(run)["choice"]
+    answer = networks if choice["answer"] == "network" else choice["answer"]
     said["test"] = said[answer]
     decide = partial(decisions.decided, several=true.ndim == 2)
     seen = {name: [decide(each) for each in seeds.values()] for name, seeds in said.items()}
@@ -67,16 +67,11 @@ def work(run: Run, out: Path) -> dict[str, Any]:
             {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in CONTROLS},
             len(test),
             CONTROLS,
-            ANSWERING[answer if name == "test" else name],
+            described(answer if name == "test" else name, choice),
         )
 
     result = {
-        "test": {
-            **figures["test"],
-            "documents": len(test),
-            "per_class": scores.by_class(shipped, true, labels),
-            **({} if true.ndim == 2 else {"confusion_matrix": confusion(shipped, true, labels)}),
-        },
+        "test": {**figures["test"], "documents": len(test), **in_detail(shipped, true, labels)},
         "shipped": scores.summary(shipped, true, ordered=ordered),
         "calibration": believed(probabilities, true, classifier.temperature),
         "answer": answer,
@@ -114,6 +109,13 @@ ANSWERING = {
     "joined": "the transferred network together with a linear classifier",
 }
 HARDEST = 20
+
+
+def described(name: str, choice: dict[str, Any]) -> str:
+    """What answers, in words; ``choice`` is finetune's."""
+    if name == "linear" and not any(choice["linear"]["weights"]):
+        return "a linear classifier, to which the pretrained body brought nothing"
+    return ANSWERING[name]
 
 
 def read_test(run: Run, labels: list[str]) -> list[Document]:
@@ -168,9 +170,13 @@ def truth(rows: list[Document], labels: list[str]) -> Truth:
     return np.array([labels.index(row["label"]) for row in rows])
 
 
-def confusion(predicted: Truth, true: Truth, labels: list[str]) -> dict[str, Any]:
+def in_detail(predicted: Truth, true: Truth, labels: list[str]) -> dict[str, Any]:
+    """Figures by class and, where each document has one class, which is taken for which."""
+    by_class = {"per_class": scores.by_class(predicted, true, labels)}
+    if true.ndim == 2:
+        return by_class
     counts = scores.measure("confusion_matrix", predicted, true, labels=list(range(len(labels))))
-    return {"labels": labels, "counts": counts}
+    return {**by_class, "confusion_matrix": {"labels": labels, "counts": counts}}
 
 
 def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str, Truth]:

@@ -127,6 +127,11 @@ def test_a_network_in_company_is_also_judged_alone(
         assert "The transferred network together with a linear classifier is right on" in told["story"]
 
 
+def test_a_linear_classifier_is_only_said_to_read_the_body_if_it_gives_it_weight() -> None:
+    said = [score.described("linear", {"linear": {"weights": weights}}) for weights in ([0.0, 0.4], [0.0, 0.0])]
+    assert ["reads the pretrained body" in each for each in said] == [True, False]
+
+
 def test_the_hardest_documents_are_what_all_seeds_together_are_surest_and_wrong_about() -> None:
     test = [{"id": str(i), "text": f"t{i}", "label": label} for i, label in enumerate("aabb")]
     one = np.array([[0.2, 0.8], [0.9, 0.1], [0.7, 0.3], [0.1, 0.9]])
