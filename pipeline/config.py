@@ -1,21 +1,16 @@
 """Every setting of a run: typed, frozen, each with a default good enough to leave alone.
 
-One YAML file is one run. YAML gives text only and the types below read it, so ``language: no`` stays
-"no", ``5e-4`` is a number wherever a number is wanted, and a date stays text.
+One YAML file is one run. YAML gives text only (``pipeline/yaml_text.py``) and the types below read it.
 """
 
-import contextlib
 import difflib
-import os
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import UsageError
+from pipeline.yaml_text import as_it_looks, expand, in_all_texts, parse, put
 
 
 class Settings(BaseModel):
@@ -116,7 +111,7 @@ class Model(Settings):
     @classmethod
     def _numbers(cls, fields: dict[str, Any]) -> dict[str, Any]:
         """No type of ours says which of these fields are numbers, so that they are what they look like."""
-        return {name: _in_all_texts(value, _as_it_looks) for name, value in fields.items()}
+        return {name: in_all_texts(value, as_it_looks) for name, value in fields.items()}
 
 
 Masking = Literal["tokens", "words", "spans"]
@@ -291,23 +286,6 @@ class Config(Settings):
     tune: Tune = Tune()
 
 
-class _TextLoader(yaml.SafeLoader):
-    """YAML whose plain scalars are all text, but for null; a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise UsageError(f"line {node.start_mark.line + 1}: the key `{twice}` is given twice")
-        return super().construct_mapping(node, deep)
-
-
-_TextLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if tag == "tag:yaml.org,2002:null"]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def load(argument: str, overrides: list[str] | tuple[str, ...] = ()) -> Config:
     """The configuration that a command line names.
 
@@ -318,72 +296,20 @@ def load(argument: str, overrides: list[str] | tuple[str, ...] = ()) -> Config:
     path = Path(argument)
     if path.suffix not in (".yaml", ".yml"):
         path = Path("configs", f"{argument}.yaml")
-        values = _parse(path.read_text("utf-8"), path) if path.exists() else {"run": argument, "language": argument}
+        values = parse(path.read_text("utf-8"), path) if path.exists() else {"run": argument, "language": argument}
     else:
         try:
-            values = _parse(path.read_text("utf-8"), path)
+            values = parse(path.read_text("utf-8"), path)
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"{path} cannot be read ({error}): name a YAML file, or a Wikipedia code such as `or`"
             ) from error
     for override in overrides:
-        _set(values, override)
+        put(values, override)
     try:
-        return Config.model_validate(_in_all_texts(values, _expand))
+        return Config.model_validate(in_all_texts(values, expand))
     except ValidationError as error:
         raise UsageError(f"{argument}: {_first_problem(error)}") from error
-
-
-def _parse(text: str, source: Path | str) -> dict[str, Any]:
-    try:
-        values = yaml.load(text, _TextLoader)  # noqa: S506 -- a SafeLoader
-    except yaml.YAMLError as error:
-        raise UsageError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
-    except UsageError as error:
-        raise UsageError(f"{source}, {error}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{source} holds no settings: it needs at least `run:` and `language:`")
-    return values
-
-
-def _set(values: dict[str, Any], override: str) -> None:
-    name, equals, text = override.partition("=")
-    if not equals:
-        raise UsageError(f"`{override}` is not a setting: write section.key=value, e.g. pretrain.max_minutes=5")
-    *sections, key = name.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise UsageError(f"`{name}`: `{section}` is not a section")
-    values[key] = _parse(f"value: {text}", override)["value"]
-
-
-def _in_all_texts(value: Any, change: Callable[[str], Any]) -> Any:
-    """``value`` with what ``change`` makes of every text in it, keys left alone."""
-    if isinstance(value, dict):
-        return {k: _in_all_texts(v, change) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_in_all_texts(v, change) for v in value]
-    return change(value) if isinstance(value, str) else value
-
-
-def _as_it_looks(text: str) -> Any:
-    """A number or a truth value in place of the text that the loader makes of all scalars."""
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return {"true": True, "false": False}.get(text, text)
-
-
-def _expand(text: str) -> str:
-    """``${NAME}`` becomes the environment variable of that name."""
-
-    def lookup(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise UsageError(f"`{text}` needs the environment variable {match[1]}, which is not set")
-        return os.environ[match[1]]
-
-    return re.sub(r"\$\{(\w+)\}", lookup, text)
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -77,33 +77,11 @@ def train(
         for epoch in range(settings.epochs)
         for batch in epoch_batches(lengths, settings.batch_documents, seed, epoch)
     ]
-    per_epoch = len(batches) // settings.epochs
-    rows: list[dict[str, Any]] = []
-    losses: list[torch.Tensor] = []
-    skipped = 0
-    clock = time.perf_counter()
+    epochs = _Epochs(batches, settings.epochs, partial(_measured, accelerator, model, dev, pad))
 
     def steps(start: int, end: int) -> Iterator[tuple[int, list[Batch]]]:
         for step in progress(range(start, end), desc=f"seed {seed}", unit=" steps"):
             yield step, micro_batches(accelerator, data, batches[step], pad, (seed, step))
-
-    def after_step(step: int, loss: torch.Tensor, norm: torch.Tensor) -> None:
-        nonlocal skipped, clock
-        skipped += not bool(torch.isfinite(norm))
-        losses.append(loss * len(batches[step]))
-        if (step + 1) % per_epoch:
-            return
-        row: dict[str, Any] = {"epoch": step // per_epoch + 1}
-        row["loss_nats"] = round(float(torch.stack(losses).sum()) / len(data.ids), 6)
-        losses.clear()
-        if dev:
-            row |= evaluation(logits(accelerator, model, dev.ids, pad), dev)
-            model.train()
-        if skipped:
-            row["skipped_steps"] = skipped
-        now = time.perf_counter()
-        row["seconds"], clock = round(now - clock, 2), now
-        rows.append(row)
 
     depth = depths(model)
     adapted = add_adapters(model, settings.lora_rank) if strategy == "lora" else None
@@ -120,13 +98,47 @@ def train(
             items=lambda batch: int(batch["targets"].any(-1).sum()),
             summed_loss=partial(_summed_loss, settings=settings, several=data.several),
             rate=partial(_rate, start=start, end=end, settings=settings),
-            after_step=after_step,
+            after_step=epochs.after_step,
             precision=precision,
         )
         accelerator.free_memory()
     if adapted:
         adapted.merge_and_unload()
-    return rows
+    return epochs.rows
+
+
+class _Epochs:
+    """A row an epoch: the mean loss of its documents, what ``measure`` says at its end, skipped steps and seconds."""
+
+    def __init__(self, batches: list[list[int]], epochs: int, measure: Callable[[], dict[str, float]]) -> None:
+        self.batches, self.steps, self.measure = batches, len(batches) // epochs, measure
+        self.rows: list[dict[str, Any]] = []
+        self.losses: list[torch.Tensor] = []
+        self.skipped, self.clock = 0, time.perf_counter()
+
+    def after_step(self, step: int, loss: torch.Tensor, norm: torch.Tensor) -> None:
+        self.skipped += not bool(torch.isfinite(norm))
+        self.losses.append(loss * len(self.batches[step]))
+        if (step + 1) % self.steps:
+            return
+        documents = sum(len(batch) for batch in self.batches[step + 1 - self.steps : step + 1])
+        nats = float(torch.stack(self.losses).sum()) / documents
+        row = {"epoch": step // self.steps + 1, "loss_nats": round(nats, 6), **self.measure()}
+        if self.skipped:
+            row["skipped_steps"] = self.skipped
+        now = time.perf_counter()
+        row["seconds"], self.clock = round(now - self.clock, 2), now
+        self.losses.clear()
+        self.rows.append(row)
+
+
+def _measured(accelerator: Accelerator, model: Any, dev: Labelled | None, pad: int) -> dict[str, float]:
+    """Loss and accuracy on ``dev``, if there is one."""
+    if dev is None:
+        return {}
+    figures = evaluation(logits(accelerator, model, dev.ids, pad), dev)
+    model.train()
+    return figures
 
 
 def stretches(plan: list[Phase], steps: int) -> Iterator[tuple[Phase, int, int]]:
