@@ -17,7 +17,6 @@ from pipeline.text.passages import passages
 from pipeline.transfer import classifier, shipped
 from pipeline.transfer.bench import Bench
 from pipeline.transfer.documents import encode
-from pipeline.transfer.joining import mixed
 from pipeline.transfer.networks import Job, examined, learn, network_strategy, origin, own, read_story, write
 from pipeline.transfer.training import Labelled, evaluation
 
@@ -70,8 +69,9 @@ def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) ->
     def said(folder: str) -> shipped.Table:
         return shipped.classify(bench.accelerator, shipped.load(bench.out / folder), texts)
 
-    seeds = np.mean([said(job.folder) for job in own(stories)], 0) if share > 0 else np.zeros(())
-    table = mixed(share, seeds, said("linear/seed-0")) if share < 1 else seeds
+    networks = own(stories)
+    weights = {"linear/seed-0": 1 - share} | {job.folder: share / len(networks) for job in networks}
+    table = np.sum([weight * said(folder) for folder, weight in weights.items() if weight], axis=0)
     log.info(
         "finetune: %d passages of the corpus to learn from; the teacher is sure by %.2f",
         len(texts),
