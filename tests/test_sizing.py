@@ -21,7 +21,7 @@ MILLIONS = {"tiny": 0.4, "mini": 3.2, "small": 4.8, "base": 85}
         ((0.1, 0.1, 0.1, 0.1), 2, "tiny"),  # too little for any
         ((200, 40, 30, 2), 2, "small"),  # an hour of two cores
         ((9e3, 4e3, 3e3, 500), 2, "small"),  # a GPU, but hardly any text
-        ((9e3, 4e3, 3e3, 500), 20, "base"),
+        ((9e3, 4e3, 3e3, 500), 30, "base"),
         ((9e3, 4e3, 3e3, 500), 0.1, "tiny"),
     ],
 )
