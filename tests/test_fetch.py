@@ -13,7 +13,7 @@ from pipeline.artifacts import corpus_files, sha256
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.text import wikipedias
-from pipeline.text.sources import corpora_in, require_dump
+from pipeline.text.sources import corpora_in
 
 DUMP = '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="or"><siteinfo/></mediawiki>'
 TRAIN = "category\ttext\nsport\tx\nnews\ty\n"
@@ -215,7 +215,7 @@ def test_dumps_are_known_in_every_packing(tmp_path: Path) -> None:
     text = f'\ufeff<?xml version="1.0"?>\n<!-- made by hand -->\n{DUMP}'.encode()
     for name, content in {"a.xml": text, "a.xml.bz2": bz2.compress(text), "a.xml.gz": gzip.compress(text)}.items():
         (tmp_path / name).write_bytes(content)
-        require_dump(tmp_path / name)
+        assert corpora_in(tmp_path / name) == [("dump", tmp_path / name)]
 
 
 def test_real_dumps_are_known(akshara_data: Path) -> None:
