@@ -13,7 +13,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -29,6 +28,7 @@ from pipeline import config
 from pipeline.artifacts import Run
 from pipeline.metrics.bootstrap import draws
 from pipeline.metrics.comparison import paired
+from pipeline.training.precision import product_rate
 from pipeline.transfer.bench import FOLDS, open_bench
 
 RUN = Path("runs/benchmark-pretrain")
@@ -45,17 +45,6 @@ def flops_a_token(vocabulary: int, hidden_share: float) -> float:
     """
     layer = 4 * WIDTH**2 + 3 * WIDTH * FEED_FORWARD
     return 6 * LAYERS * layer + 12 * LAYERS * LENGTH * WIDTH + 6 * hidden_share * (WIDTH**2 + WIDTH * vocabulary)
-
-
-def product_rate(rows: int, inner: int, columns: int) -> float:
-    """Operations a second of a bfloat16 matrix product: the best of 50."""
-    a, b = torch.ones(rows, inner, dtype=torch.bfloat16), torch.ones(inner, columns, dtype=torch.bfloat16)
-    best = float("inf")
-    for _ in range(50):
-        clock = time.perf_counter()
-        a @ b
-        best = min(best, time.perf_counter() - clock)
-    return 2 * rows * inner * columns / best
 
 
 def write_texts() -> None:
@@ -128,7 +117,8 @@ def main() -> None:
     write_texts()
     rows, rates = [], []
     for _ in range(options.rounds):
-        rates.append((product_rate(ROWS, 1024, 1024), product_rate(ROWS, WIDTH, 2 * FEED_FORWARD)))
+        shapes = (ROWS, 1024, 1024), (ROWS, WIDTH, 2 * FEED_FORWARD)
+        rates.append([product_rate(torch.device("cpu"), "bf16", *shape) for shape in shapes])
         rows.append((plain(options.plain_seconds or options.seconds), ours(options.config, options.seconds)))
     print("| | plain | ours | ours / plain |\n|---|---:|---:|---:|")
     for name, unit in (

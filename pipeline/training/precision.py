@@ -5,7 +5,6 @@ from functools import cache
 
 import torch
 
-ROWS, WIDTH = 2048, 512  # of the matrices that are measured, the shapes of a small model's layers
 ROUNDS = 30  # of both in turn: other programs on the machine slow down most of either, hardly all
 
 
@@ -23,19 +22,23 @@ def settle_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if bf16 * 1.3 < fp32 else "fp32"
 
 
-def _product_seconds(device: torch.device, dtype: torch.dtype) -> float:
-    """What a product of (ROWS, WIDTH) and (WIDTH, WIDTH) matrices takes."""
-    a, b = torch.ones(ROWS, WIDTH, device=device, dtype=dtype), torch.ones(WIDTH, WIDTH, device=device, dtype=dtype)
+def product_rate(device: torch.device, precision: str, rows: int = 2048, inner: int = 512, columns: int = 512) -> float:
+    """Operations a second of a product of (rows, inner) and (inner, columns) matrices in "fp32" or "bf16"."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    seconds = min(_product_seconds(device, dtype, rows, inner, columns) for _ in range(ROUNDS))
+    return 2 * rows * inner * columns / seconds
+
+
+def _product_seconds(
+    device: torch.device, dtype: torch.dtype, rows: int = 2048, inner: int = 512, columns: int = 512
+) -> float:
+    """What a product of such matrices takes; as they are by themselves, of the shapes of a small model's layers."""
+    a = torch.ones(rows, inner, device=device, dtype=dtype)
+    b = torch.ones(inner, columns, device=device, dtype=dtype)
     started = time.perf_counter()
     product = a @ b
     product[0, 0].item()  # waits for the device
     return time.perf_counter() - started
-
-
-def product_rate(device: torch.device, precision: str) -> float:
-    """Operations a second of such a product in ``precision``, "fp32" or "bf16"."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    return 2 * ROWS * WIDTH**2 / min(_product_seconds(device, dtype) for _ in range(ROUNDS))
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
