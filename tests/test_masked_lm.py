@@ -13,6 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.model.masked_lm import body, head_only_at, masked_lm
 from pipeline.training.masked import MaskedBlocks, attention_mask, span_beginnings, summed_loss
 from pipeline.training.masked_loss import linear_cross_entropy
+from pipeline.training.precision import autocast
 
 
 def _batch(n: int = 3, length: int = 24) -> dict[str, torch.Tensor]:
@@ -60,6 +61,26 @@ def test_attention_does_not_cross_the_end_of_a_document(
     torch.testing.assert_close(*said(separator=3))
     first, second = said(separator=None)
     assert (first - second).abs().max() > 1e-3, "in a whole block it does"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("family", ["modernbert", "bert"])
+def test_the_mask_of_flex_attention_says_what_the_one_of_scores_says(
+    family: str, precision: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    torch.manual_seed(0)
+    model = masked_lm(Model(type=family, size="tiny"), tokenizer, 512).eval()
+    ids = np.random.default_rng(0).integers(3, 20, (3, 160)).astype(np.uint16)  # 3 ends a document
+    data = MaskedBlocks(ids, np.arange(5), 4, 100, separator=3)
+    batch = data.batch(np.arange(3), np.arange(3), rate=0.2, seed=0, step=0)
+
+    @torch.no_grad()  # there is no backward pass on a CPU
+    def nats(attention: str) -> torch.Tensor:
+        model.set_attn_implementation(attention)
+        with torch.compiler.set_stance("force_eager"), autocast(torch.device("cpu"), precision):
+            return summed_loss(model, batch)
+
+    torch.testing.assert_close(nats("flex_attention"), nats("sdpa"), rtol=1e-5 if precision == "fp32" else 1e-2, atol=0)
 
 
 @pytest.mark.parametrize(

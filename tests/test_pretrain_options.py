@@ -1,7 +1,9 @@
 """Options of pretraining: each does what it says, and a run that is stopped ends as if it had not been."""
 
 import json
+import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.program import Interrupted
 from pipeline.training import masked, pretraining
 from pipeline.training.averaging import WeightMean
-from pipeline.training.pretraining import train
+from pipeline.training.pretraining import Plan, Tried, train
 
 STEPS = 8
 BASE: dict[str, Any] = {"max_steps": STEPS, "log_steps": 1, "evaluations": 2}
@@ -105,8 +107,49 @@ def test_short_blocks_come_first_and_every_step_reads_as_many_tokens(
 def test_validation_takes_at_most_a_fiftieth_of_a_budget_of_time(
     evaluation_seconds: float, evaluations: int, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretraining, "_trial", lambda _session, _plan: (0.5, evaluation_seconds))
+    monkeypatch.setattr(pretraining, "_trial", lambda _session, _plan: Tried(0.5, evaluation_seconds, 9.0))
     session = small_session(tokenizer, 4, 16, max_minutes=1, evaluations=10)
     plan = pretraining.make_plan(session, 4, time.monotonic())
     assert plan.evaluations == evaluations
     assert plan.steps == pytest.approx((60 - evaluations * evaluation_seconds) / 0.5, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nats", "taken"),
+    [(0.4, 9.02, True), (0.6, 9.0, False), (0.4, 8.0, False)],
+    ids=["faster and as good", "slower", "faster and another loss"],
+)
+def test_attention_is_by_the_other_implementation_where_it_is_faster_and_as_good(
+    seconds: float, nats: float, taken: bool, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = {"": Tried(0.5, 0.1, 9.0), "flex_attention": Tried(seconds, 0.1, nats)}
+    monkeypatch.setattr(pretraining, "ALTERNATIVES", {"cpu": "flex_attention"})
+    monkeypatch.setattr(pretraining, "_trial", lambda _session, plan: tried[plan.attention])
+
+    def planned(**settings: Any) -> Plan:
+        return pretraining.make_plan(small_session(tokenizer, 4, 16, **settings), 4, time.monotonic())
+
+    plan = planned(max_minutes=10, compile="always")
+    assert plan.attention == ("flex_attention" if taken else "")
+    assert plan.step_seconds == (seconds if taken else 0.5), "the budget is that of what is taken"
+    assert planned(max_steps=10, compile="always").attention == plan.attention
+    assert not planned(max_minutes=10, compile="never").attention, "it is slow where it is not compiled"
+    assert not planned(max_minutes=10, compile="always", attention="blocks").attention
+
+
+def test_an_implementation_of_attention_that_does_not_run_here_is_left_out(
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(pretraining, "ALTERNATIVES", {"cpu": "flex_attention"})  # it has no backward pass on a CPU
+    monkeypatch.setattr(pretraining, "compile_layers", lambda _model: None)
+    session = small_session(tokenizer, 4, 16, max_steps=2, compile="always")
+    session = replace(session, train=session.train._replace(separator=3), valid=session.valid._replace(separator=3))
+    with caplog.at_level(logging.INFO):
+        _, plan, _ = train(session, tmp_path, 0.0, 1.0)
+    assert (plan.steps, plan.attention) == (2, "")
+    assert (
+        "attention by flex_attention does not run here: FlexAttention does not support backward on CPU" in caplog.text
+    )

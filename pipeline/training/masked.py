@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.config import Masking
@@ -157,13 +158,13 @@ def summed_loss(model: torch.nn.Module, batch: Batch, *, z_loss: float = 0.0, co
     return loss + (more - more.detach())
 
 
-def attention_mask(model: PreTrainedModel, batch: Batch) -> torch.Tensor | None:
+def attention_mask(model: PreTrainedModel, batch: Batch) -> torch.Tensor | BlockMask | None:
     """What keeps the documents of ``batch`` apart; None where they are read as one, or ``model`` cannot."""
     if "documents" not in batch or not takes_masks(model):
         return None
     device = batch["documents"].device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
-    return within_documents(batch["documents"], dtype)
+    return within_documents(model, batch["documents"], dtype)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from pipeline.artifacts import write_json
 from pipeline.config import Pretrain
 from pipeline.errors import UsageError
-from pipeline.model.attention import suit_attention
+from pipeline.model.attention import ALTERNATIVES, suit_attention
 from pipeline.program import log, progress
 from pipeline.training import checkpoint
 from pipeline.training.averaging import WeightMean
@@ -37,6 +37,7 @@ from pipeline.training.watch import BAD_IN_A_ROW, DivergedError, Watch
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # what `micro_batch_blocks: auto` holds at once
 WARM_UP_STEPS, MEASURED_STEPS = 2, 5
 WAY_BACK_SECONDS = 60  # least time between checkpoints to go back to; one takes some 0.5 s for 6 × 256
+SAME_NATS = 0.01  # how far, in proportion, the loss of two implementations of attention may lie apart
 COMPILING_PAYS_SECONDS = 60  # it takes some 10 to 20 seconds and saves a third of a run
 EVALUATING_SHARE = 0.02  # of a budget of time, at most
 
@@ -50,6 +51,7 @@ class Plan(NamedTuple):
     micro_batch: int  # blocks at once in one process
     evaluations: int  # how often validation loss is measured
     step_seconds: float = 0.0  # as measured; 0: not
+    attention: str = ""  # its implementation; empty: what suits the device without a measurement
     detours: tuple[int, ...] = ()  # the steps from which on other blocks were read, after the run had diverged
 
 
@@ -75,12 +77,12 @@ class Session:
     def epochs(self, plan: Plan) -> float:
         return plan.steps * self.settings.global_batch_blocks / len(self.train.blocks)
 
-    def start(self, *, compiled: bool) -> tuple[PreTrainedModel, Any, list[Any]]:
+    def start(self, plan: Plan) -> tuple[PreTrainedModel, Any, list[Any]]:
         """The model at step 0, the same as the launcher shares it out, and its optimizers."""
         torch.manual_seed(self.settings.seed)
         model = self.new_model()
-        suit_attention(model, self.accelerator.device)
-        if compiled:
+        suit_attention(model, self.accelerator.device, plan.attention)
+        if plan.compiled:
             compile_layers(model)
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
         if self.settings.optimizer == "muon":
@@ -139,7 +141,8 @@ class Session:
 
 
 def make_plan(session: Session, micro_batch: int, began: float) -> Plan:
-    """Settle precision, compilation and the number of steps, trying some steps where that takes a measurement.
+    """Settle precision, compilation, attention and the number of steps, trying some steps where that takes a
+    measurement.
 
     A budget of time counts from ``began`` (time.monotonic).
     """
@@ -150,36 +153,68 @@ def make_plan(session: Session, micro_batch: int, began: float) -> Plan:
     if settings.max_minutes:
         seconds = settings.max_minutes * 60
         compiled = wanted and (settings.compile == "always" or seconds > COMPILING_PAYS_SECONDS)
-        step, evaluation = _trial(session, trial._replace(compiled=compiled))
-        affordable = max(1, int(EVALUATING_SHARE * seconds / evaluation))
-        trial = trial._replace(evaluations=min(settings.evaluations, affordable))
-        left = seconds - (time.monotonic() - began) - trial.evaluations * evaluation
-        steps = max(trial.evaluations, int(left / step))
+        trial, tried = _settle_attention(session, trial._replace(compiled=compiled))
+        tried = tried or _trial(session, trial)
+        affordable = max(1, int(EVALUATING_SHARE * seconds / tried.evaluation_seconds))
+        trial = trial._replace(evaluations=min(settings.evaluations, affordable), step_seconds=tried.step_seconds)
+        left = seconds - (time.monotonic() - began) - trial.evaluations * tried.evaluation_seconds
+        steps = max(trial.evaluations, int(left / tried.step_seconds))
     else:
-        step = 0.0
         epochs_steps = math.ceil((settings.max_epochs or 0) * len(session.train.blocks) / settings.global_batch_blocks)
         steps = settings.max_steps or epochs_steps
         compiled = wanted
         if wanted and settings.compile == "auto":
-            step, _ = _trial(session, trial)
-            compiled = steps * step > COMPILING_PAYS_SECONDS
-    plan = [trial._replace(steps=steps, compiled=compiled, step_seconds=step)]
+            trial = trial._replace(step_seconds=_trial(session, trial).step_seconds)
+            compiled = steps * trial.step_seconds > COMPILING_PAYS_SECONDS
+        trial, _ = _settle_attention(session, trial._replace(compiled=compiled))
+    plan = [trial._replace(steps=steps)]
     broadcast_object_list(plan)  # rank 0's measurements are everyone's
     return plan[0]
 
 
-def _trial(session: Session, trial: Plan) -> tuple[float, float]:
-    """Seconds that a step and an evaluation take, from some steps that are then forgotten."""
-    _, wrapped, optimizers = session.start(compiled=trial.compiled)
+class Tried(NamedTuple):
+    step_seconds: float
+    evaluation_seconds: float
+    nats: float  # of validation, after the trial's steps
+
+
+def _settle_attention(session: Session, trial: Plan) -> tuple[Plan, Tried | None]:
+    """``trial`` with the device's other implementation of attention where, compiled, its steps are shorter and as
+    good; and what was measured of the one that is taken, if anything was.
+
+    Only where documents are kept apart: within whole blocks there is no faster one than transformers' choice.
+    """
+    other = ALTERNATIVES.get(session.accelerator.device.type)
+    if not other or not trial.compiled or session.settings.attention != "documents":
+        return trial, None
+    usual, candidate = _trial(session, trial), trial._replace(attention=other)
+    try:
+        tried = _trial(session, candidate)
+    except Exception as error:  # a kernel may fail in as many ways as there are devices
+        if is_out_of_memory(error):
+            raise
+        log.info("pretrain: attention by %s does not run here: %s", other, str(error).strip().partition("\n")[0])
+        return trial, usual
+    better = tried.step_seconds < usual.step_seconds and abs(tried.nats - usual.nats) <= SAME_NATS * usual.nats
+    told = (
+        f"{tried.step_seconds:.3f} s a step, {tried.nats:.3f} nats; {usual.step_seconds:.3f} s, {usual.nats:.3f} nats"
+    )
+    log.info("pretrain: attention by %s: %s without; %s", other, told, "taken" if better else "not taken")
+    return (candidate, tried) if better else (trial, usual)
+
+
+def _trial(session: Session, trial: Plan) -> Tried:
+    """What a step and an evaluation take, and the loss, from some steps that are then forgotten."""
+    _, wrapped, optimizers = session.start(trial)
     at: list[float] = []
     begin = max(0, session.short_steps(trial) - 1)  # one step warms up short blocks, the next one whole ones
     steps = range(begin, begin + WARM_UP_STEPS + MEASURED_STEPS)
     session.take_steps(wrapped, optimizers, trial, steps, Watch(), lambda _step: at.append(time.monotonic()))
     step = (at[-1] - at[WARM_UP_STEPS - 1]) / MEASURED_STEPS
-    session.valid_nats(wrapped, trial)
+    nats = session.valid_nats(wrapped, trial)
     evaluation = time.monotonic() - at[-1]
     session.accelerator.free_memory()
-    return step, evaluation
+    return Tried(step, evaluation, nats)
 
 
 def train(
@@ -243,10 +278,10 @@ def _attempt(
     Returns the model and what the log ends with. Raises Interrupted, and DivergedError.
     """
     settings, accelerator = session.settings, session.accelerator
-    how = f"{plan.precision}, {'compiled' if plan.compiled else 'not compiled'}"
+    how = ", ".join(filter(None, (plan.precision, "compiled" if plan.compiled else "not compiled", plan.attention)))
     size = plan.steps, session.tokens_a_step, session.epochs(plan)
     log.info("pretrain: %d steps of %d tokens, %.1f epochs, %s", *size, how)
-    model, wrapped, optimizers = session.start(compiled=plan.compiled)
+    model, wrapped, optimizers = session.start(plan)
     mean, averaged_from = WeightMean(model), plan.steps - math.ceil(settings.average_share * plan.steps)
     new: dict[str, Any] = {"step": 0, "journal": {}, "watch": {}, "figures": {}}
     before = checkpoint.load(out / "checkpoints", model, [*optimizers, mean]) or new
