@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def bring_up_to_date(arguments: argparse.Namespace) -> None:
-    run = Run(config.load(arguments.config, arguments.setting), arguments.config)
+    run = Run(config.load(arguments.config, arguments.setting), arguments.config, tuple(arguments.setting))
     ran = 0
     for name in upstream(arguments.stage):
         reason = artifacts.why_stale(LINE[name], run)

@@ -9,6 +9,7 @@ import fnmatch
 import hashlib
 import json
 import platform
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -30,10 +31,11 @@ BEGUN = "begun.json"  # the same, of what is not finished
 
 @dataclass(frozen=True)
 class Run:
-    """A configuration, where its results lie, and how the user named it."""
+    """A configuration, where its results lie, and how the user named it: a file or a code, and settings on top."""
 
     config: Config
     argument: str
+    settings: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -43,10 +45,13 @@ class Run:
         """The path of ``<stage>/<file>``, a result of an earlier stage."""
         return self.folder / name
 
-    def command(self, stage: str) -> str:
-        """The command that brings ``stage`` up to date."""
+    def command(self, stage: str, *settings: str) -> str:
+        """The command that brings ``stage`` up to date, with further ``settings``."""
+        every = self.settings + settings
+        if shlex.join(every) != " ".join(every):  # make takes them apart at spaces
+            return shlex.join(["python", "-m", "pipeline", stage, self.argument, *every])
         variable = "RUN" if self.argument.endswith((".yaml", ".yml")) else "WIKI"
-        return f"make {stage} {variable}={self.argument}"
+        return f"make {stage} {variable}={self.argument}" + (f' SET="{" ".join(every)}"' if every else "")
 
 
 def sha256(path: Path) -> str:

@@ -44,7 +44,9 @@ class Labelled(Settings):
         "sib200", description=".tsv .csv .jsonl .parquet, `sib200`, or a `datasets` name: owner/name@config:split"
     )
     dev: str | None = Field(None, description="absent: k-fold on train")
-    test: str | None = Field(None, description="read by `score` alone")
+    test: str | None = Field(
+        None, description="`score` alone measures on it; fetch and filter take its texts out elsewhere"
+    )
     text: str | tuple[str, ...] = Field(
         "text", description="the column of the document, or several to join with a newline"
     )

@@ -90,9 +90,10 @@ def read_texts(name: str, columns: list[str]) -> Iterable[str]:
         return _lines(sys.stdin.buffer, "stdin")
     if not path.is_file():
         raise UsageError(f"{path} does not exist: name a file, - for stdin, or give the text itself with --text")
-    if path.suffix not in READERS:
+    read = READERS.get(path.suffix.lower())
+    if not read:
         return _file_lines(path)
-    header, rows = READERS[path.suffix](path)
+    header, rows = read(path)
     missing = [column for column in columns if column not in header]
     if missing:
         raise UsageError(f"{path} has no column `{missing[0]}`, only {', '.join(header)}: name one with --column")

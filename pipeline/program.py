@@ -67,7 +67,7 @@ def stage_main(name: str, work: Callable[[Run, Path], dict[str, Any]]) -> NoRetu
     arguments = parser.parse_args()
 
     def body() -> None:
-        run = Run(config.load(arguments.config, arguments.setting), arguments.config)
+        run = Run(config.load(arguments.config, arguments.setting), arguments.config, tuple(arguments.setting))
         artifacts.require_upstream(stage, run)
         made_from = artifacts.with_external(stage, run, artifacts.ingredients(stage, run))
         if not arguments.force and artifacts.why_stale(stage, run) is None:
@@ -107,7 +107,10 @@ def beside_main(name: str, work: Callable[..., None], settings: tuple[str, ...] 
     arguments = parser.parse_args()
 
     def body() -> None:
-        work(Run(config.load(arguments.config, arguments.setting), arguments.config), force=arguments.force)
+        work(
+            Run(config.load(arguments.config, arguments.setting), arguments.config, tuple(arguments.setting)),
+            force=arguments.force,
+        )
 
     guarded(body, debug=arguments.debug)
 

@@ -1,10 +1,10 @@
 """Read the test documents, once, and measure what the transfer was worth.
 
-Reads ``finetune/``, ``fetch/labelled/{train,test}.jsonl`` and, for word vectors, ``filter/train.jsonl``; no other
-stage opens the test documents. Writes ``scores.json`` (every figure with its interval, beside the baselines', the tests
-against the controls, how far probabilities can be believed, and the verdict), ``predictions.jsonl`` (what the shipped
-model says of each test document) and ``hardest.jsonl`` (the documents that all seeds together are most confidently
-wrong about).
+Reads ``finetune/``, ``fetch/labelled/{train,test}.jsonl`` and, for word vectors, ``filter/train.jsonl``; fetch and
+filter read the test documents to take them out elsewhere, no other stage opens them. Writes ``scores.json`` (every
+figure with its interval, beside the baselines', the tests against the controls, how far probabilities can be
+believed, and the verdict), ``predictions.jsonl`` (what the shipped model says of each test document) and
+``hardest.jsonl`` (the documents that all seeds together are most confidently wrong about).
 """
 
 from collections import Counter

@@ -28,6 +28,7 @@ from pipeline.transfer.classifier import configuration
 from pipeline.transfer.networks import Job, learn, network_strategy, settle_layers
 
 NETWORKS: tuple[str, ...] = get_args(Finetune.model_fields["network"].annotation)
+OWN = "of_the_run"  # whether a trial has the run's own settings
 CHANCE_TRIALS = 6  # before the sampler goes by what it has seen
 
 
@@ -54,7 +55,8 @@ def work(run: Run, *, force: bool = False) -> None:
         study.sampler = TPESampler(seed=len(study.trials), n_startup_trials=CHANCE_TRIALS)  # another after a restart
         trial = study.ask()
         changes = suggested(trial, settings, depth)
-        row: Document = {"trial": trial.number, **tried(bench, changes, trial.number), "settings": changes}
+        own = trial.user_attrs.get(OWN, False)
+        row: Document = {"trial": trial.number, OWN: own, **tried(bench, changes, trial.number), "settings": changes}
         trial.set_user_attr("row", row)
         study.tell(trial, row["accuracy"])
     rows = sorted((each.user_attrs["row"] for each in finished(study)), key=lambda row: (-row["accuracy"], row["nats"]))
@@ -67,11 +69,12 @@ def take_up(study: optuna.Study, settings: Finetune) -> None:
     if not study.trials:
         names = ("learning_rate", "epochs", "layer_decay", "layers")
         study.enqueue_trial(
-            {"network": network_strategy(settings), **{name: getattr(settings, name) for name in names}}
+            {"network": network_strategy(settings), **{name: getattr(settings, name) for name in names}},
+            user_attrs={OWN: True},
         )
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+        study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
 
 
 def finished(study: optuna.Study) -> list[Any]:
@@ -87,7 +90,7 @@ def suggested(trial: Trial, settings: Finetune, depth: int) -> dict[str, Any]:
         "learning_rate": float(f"{trial.suggest_float('learning_rate', rate / 10, rate * 10, log=True):.3g}"),
         "epochs": trial.suggest_int("epochs", max(1, epochs // 2), 3 * epochs),
     }
-    if strategy != "gradual":  # it has its own
+    if strategy not in ("gradual", "lora"):  # the one has its own, the adapters of the other are not told apart
         changes["layer_decay"] = round(trial.suggest_float("layer_decay", min(0.6, decay), 1.0), 3)
     if strategy == "last_layers":
         own = int(settings.layers)
@@ -113,11 +116,11 @@ def table(rows: list[Document], run: Run, measured_on: str) -> Iterator[str]:
     """The trials, in their order, and the command that takes the settings of the first."""
     yield f"\naccuracy   nats   seconds   trial   settings, measured on {measured_on}"
     for row in rows:
-        told = f"{spelled(row['settings'])}{'' if row['trial'] else '   (those of the run)'}"
+        told = f"{spelled(row['settings'])}{'   (those of the run)' if row[OWN] else ''}"
         yield f"{row['accuracy']:8.3f} {row['nats']:6.3f} {row['seconds']:9.1f} {row['trial']:7d}   {told}"
     if rows:
         yield f"\nThe best of {len(rows)} flatters itself. How it does with other seeds, and on the test documents:"
-        yield f'{run.command("score")} SET="{spelled(rows[0]["settings"])}"'
+        yield run.command("score", *spelled(rows[0]["settings"]).split())
 
 
 def spelled(changes: dict[str, Any]) -> str:

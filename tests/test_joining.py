@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel
 from pipeline import finetune
 from pipeline.artifacts import Run
 from pipeline.config import load
+from pipeline.errors import UsageError
 from pipeline.text.documents import read_jsonl
 from pipeline.transfer import linear, shipped
 from pipeline.transfer.embeddings import embeddings, token_weights
@@ -123,3 +124,50 @@ def test_what_is_shipped_says_what_its_parts_say_in_their_shares(
     rows = list(read_jsonl(folder / "metrics.jsonl"))
     assert {row["strategy"] for row in rows} == {"scratch"} | ({"full"} if strategy != "features" else set())
     json.dumps(counts)
+
+
+@pytest.mark.parametrize("machine", ["svm", "logistic", "neighbours"])
+@pytest.mark.parametrize("least", [1, 2])
+def test_a_class_of_a_document_or_two_leaves_the_probabilities_of_others_sharp(machine: str, least: int) -> None:
+    kept = [i for i, c in enumerate(CLASSES) if c < 2] + [i for i, c in enumerate(CLASSES) if c == 2][:least]
+    texts, vectors, truth = [TEXTS[i] for i in kept], _vectors(tell=True)[kept], np.array(CLASSES)[kept]
+    chosen = linear.choose(texts, vectors, truth, machine, lexical=True)
+    fitted = linear.fit(texts, vectors, truth, chosen)
+    said = fitted.probabilities(texts, vectors)
+    assert said.shape == (len(kept), 3)
+    assert fitted.temperature < 2
+    assert said.max(1).mean() > 0.9
+    assert chosen.accuracy > 0.9
+
+
+@pytest.mark.parametrize("every", [False, True], ids=["the class of one document", "the class of all but one"])
+def test_who_has_not_met_a_class_gives_it_to_no_document_and_who_met_no_other_to_all(every: bool) -> None:
+    truth = np.concatenate([np.eye(3, dtype=int)[CLASSES], np.full((len(CLASSES), 1), every)], axis=1)
+    truth[-1, 3] = not every
+    vectors = _vectors(tell=True)
+    chosen = linear.choose(TEXTS, vectors, truth, "svm", lexical=True)
+    fitted = linear.fit(TEXTS[:-1], vectors[:-1], truth[:-1], chosen)
+    said = fitted.probabilities(TEXTS, vectors)
+    assert ((said[:, 3] >= 0.5) == every).all()
+    assert fitted.temperature < 2
+
+
+@pytest.mark.parametrize("counts", [(20, 20, 1), (30, 1)])
+def test_without_a_dev_split_the_only_document_of_a_class_is_learned_from_and_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: tuple[int, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    by_class = [[row for row in upstream.documents("train", 90) if row["label"] == label] for label in upstream.WORDS]
+    train = [row for rows, count in zip(by_class, counts, strict=False) for row in rows[:count]]
+    made = upstream.make_run(tmp_path, "modernbert", {"train": train, "test": upstream.documents("test", 12)})
+    run = Run(load(made.argument, ["finetune.strategy=auto", "finetune.epochs=1", "finetune.seeds=1"]), made.argument)
+    counts_told = upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
+    assert counts_told["choice"]["evidence"]["linear"]["accuracy"] > 0.9
+
+
+def test_one_document_of_each_class_is_too_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    splits = {"train": upstream.documents("train", 3), "dev": upstream.documents("dev", 9)}
+    run = upstream.make_run(tmp_path, "modernbert", splits)
+    with pytest.raises(UsageError, match="every class has one training document alone"):
+        finetune.work(run, tmp_path)

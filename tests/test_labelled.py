@@ -51,6 +51,14 @@ def test_every_format_gives_the_same_documents(tmp_path: Path) -> None:
     assert {path.name: read(path) for path in paths} == {path.name: ROWS for path in paths}
 
 
+def test_class_ids_in_lists_get_their_names(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset, List
+
+    rows = Dataset.from_list([{"category": [1, 0], "text": "ଗୋଟିଏ"}, {"category": [], "text": "ଦୁଇଟି"}])
+    rows.cast_column("category", List(ClassLabel(names=["joy", "anger"]))).to_parquet(str(tmp_path / "lists.parquet"))
+    assert read(tmp_path / "lists.parquet") == [("anger\njoy", "ଗୋଟିଏ"), ("", "ଦୁଇଟି")]
+
+
 def test_a_folder_of_parquet_gives_each_role_its_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets import Dataset
 

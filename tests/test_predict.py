@@ -86,7 +86,7 @@ def test_texts_meet_the_tokenizer_in_the_form_of_the_corpus(
     assert said[2]["text"] == text, "what is shown is what was given"
 
 
-@pytest.mark.parametrize("source", ["stdin", "txt", "jsonl", "tsv", "csv"])
+@pytest.mark.parametrize("source", ["stdin", "txt", "jsonl", "tsv", "csv", "CSV"])
 def test_every_way_of_giving_texts_gives_the_same_lines(
     model: Path, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,7 +94,7 @@ def test_every_way_of_giving_texts_gives_the_same_lines(
     expected = capsys.readouterr().out
     assert [line.split("\t")[2] for line in expected.splitlines()] == [text[:60] for text in TEXTS]
     lines = "\n".join(TEXTS)
-    table = {"tsv": "\t", "csv": ","}.get(source, "")
+    table = {"tsv": "\t", "csv": ","}.get(source.lower(), "")
     content = {
         "stdin": lines,
         "txt": f"\ufeff{TEXTS[0]}\n\n{TEXTS[1]}\r\n{TEXTS[2]}",

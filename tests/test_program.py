@@ -82,6 +82,13 @@ def test_a_stage_alone_starts_no_other_and_names_the_remedy(text_run: Path, prog
     assert not (text_run / "runs/small/tokenizer.part").exists()
 
 
+def test_the_command_that_is_named_keeps_the_settings(text_run: Path, program: Program) -> None:
+    ended = program("encode", "small.yaml", "model.size=tiny", "encode.workers=1")
+    assert 'run `make encode RUN=small.yaml SET="model.size=tiny encode.workers=1"`' in ended.stderr
+    ended = program("encode", "small.yaml", "model.config={mlp_dropout: 0.1}")
+    assert "run `python -m pipeline encode small.yaml 'model.config={mlp_dropout: 0.1}'`" in ended.stderr
+
+
 def test_the_manifest_tells_what_made_the_result(text_run: Path, program: Program) -> None:
     _ran(program("pipeline", "filter", "small.yaml"))
     manifest = _manifest(text_run, "filter")

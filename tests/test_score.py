@@ -46,6 +46,11 @@ def test_the_bootstrap_computes_the_figures_that_evaluate_does() -> None:
     alike = bootstrap.confusions(np.ones((1, 2)), [1, 1], [1, 1], 2)
     assert bootstrap.quadratic_weighted_kappa(alike)[0] == 1
     assert scores.measure("quadratic_weighted_kappa", [1, 1], [1, 1]) == 1
+    true, predicted = [0, 0, 3, 3, 1, 0], [0, 1, 3, 3, 3, 0]  # of class 2 there is nothing
+    every = np.ones((1, len(true)))
+    matrix = bootstrap.confusions(every, predicted, true, 4)
+    of_draw = bootstrap.quadratic_weighted_kappa(matrix)[0]
+    assert scores.measure("quadratic_weighted_kappa", predicted, true) == pytest.approx(of_draw)
 
 
 def test_the_interval_is_as_wide_as_theory_says() -> None:
@@ -184,3 +189,11 @@ def test_the_lexical_baseline_reaches_its_known_accuracy(akshara_data: Path) -> 
     predicted = tfidf_svm(*splits["train"]).predict(splits["test"][0])
     right = sum(p == t for p, t in zip(predicted, splits["test"][1], strict=True))
     assert right / 204 == pytest.approx(0.735, abs=0.001)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_draw_without_a_class_says_nothing_against_a_perfect_classifier(several: bool) -> None:
+    classes = np.repeat([0, 1, 2, 3], [20, 20, 20, 1])
+    true = np.eye(4, dtype=int)[classes] if several else classes
+    values = bootstrap.resampled(bootstrap.draws(61, 200), [true], true, 4)["macro_f1"]
+    assert bootstrap.interval(values) == (1, 1)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,19 @@ def _story(accuracy: float) -> Any:
     return None, {"epochs": [{"dev_accuracy": accuracy, "dev_nats": 1 - accuracy, "seconds": 0.1}]}
 
 
+@pytest.mark.parametrize("stopped", [1, 5])
 def test_it_goes_on_where_it_was_stopped_and_names_the_best_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stopped: int
 ) -> None:
     """Networks that are the better, the closer their rate is to 1e-3."""
     monkeypatch.chdir(tmp_path)
-    run = _run(tmp_path, "finetune.strategy=auto", "tune.trials=12")
+    run = replace(_run(tmp_path, "finetune.strategy=auto", "tune.trials=12"), settings=("model.size=mini",))
     tried: list[Any] = []
 
     def learned(job: networks.Job, bench: Any) -> Any:
         tried.append((job.strategy, bench.settings))
         assert job.seed == 0
-        if len(tried) == 5:
+        if len(tried) == stopped:
             raise KeyboardInterrupt
         return _story(1 - abs(bench.settings.learning_rate - 1e-3) * 100)
 
@@ -48,7 +50,7 @@ def test_it_goes_on_where_it_was_stopped_and_names_the_best_settings(
         tune.work(run)
     tune.work(run)
     assert len(tried) == 13
-    assert tried[4] == tried[5], "what was interrupted is tried again"
+    assert tried[stopped - 1] == tried[stopped], "what was interrupted is tried again"
     assert tried[0] == ("full", run.config.finetune), "first the run's own"
     assert len({repr(each) for each in tried}) == 12, "a restart does not repeat what was drawn before it"
     assert {strategy for strategy, _ in tried} <= set(tune.NETWORKS)
@@ -57,6 +59,7 @@ def test_it_goes_on_where_it_was_stopped_and_names_the_best_settings(
     assert len(rows) == 12
     assert rows[0]["accuracy"] == max(row["accuracy"] for row in rows)
     said = capsys.readouterr().out.splitlines()
+    assert said[-1].startswith('make score RUN=run.yaml SET="model.size=mini finetune.')
     setting = said[-1].split('SET="')[1].rstrip('"')
     assert load(run.argument, setting.split()).finetune.learning_rate == rows[0]["settings"]["learning_rate"]
     assert "finetune.network=" in setting

@@ -33,9 +33,8 @@ def accuracy(matrices: Floats) -> Floats:
 
 
 def macro_f1(matrices: Floats) -> Floats:
-    """The mean over the classes that occur in any draw."""
-    occurring = matrices.sum(-1).reshape(-1, matrices.shape[-1]).any(0)
-    return np.asarray(_f1(matrices)[..., occurring].mean(-1))
+    """The mean over the classes that documents of the draw are of."""
+    return _mean_of(_f1(matrices), matrices.sum(-1) > 0)
 
 
 def weighted_f1(matrices: Floats) -> Floats:
@@ -54,6 +53,11 @@ def _f1(matrices: Floats) -> Floats:
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
     both = matrices.sum(-1) + matrices.sum(-2)
     return _share(2 * hits, both)
+
+
+def _mean_of(figures: Floats, counted: npt.NDArray[np.bool_]) -> Floats:
+    """The mean along the last axis, over what is ``counted``; 0 where nothing is."""
+    return _share((figures * counted).sum(-1), counted.sum(-1, dtype=float))
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
@@ -109,12 +113,12 @@ def resampled(
 def _resampled_several(drawn: Floats, seeds: Sequence[npt.ArrayLike], true: npt.NDArray[Any]) -> dict[str, Floats]:
     """``resampled`` where ``seeds`` and ``true`` hold 0 or 1 for each class: (documents, classes)."""
     sums = {name: np.zeros(len(drawn)) for name in ("accuracy", "micro_f1", "macro_f1")}
-    occurring = true.any(0)
+    occurring = drawn @ true > 0
     for predicted in map(np.asarray, seeds):
         hits, both = drawn @ (predicted & true), drawn @ (predicted + true)
         sums["accuracy"] += drawn @ (predicted == true).all(1) / drawn.sum(1)
         sums["micro_f1"] += _share(2 * hits.sum(1), both.sum(1))
-        sums["macro_f1"] += _share(2 * hits, both)[:, occurring].mean(1)
+        sums["macro_f1"] += _mean_of(_share(2 * hits, both), occurring)
     return {name: total / len(seeds) for name, total in sums.items()}
 
 

@@ -236,13 +236,20 @@ def _columns(dataset: Any) -> Table:
 
 
 def _dataset_rows(dataset: Any) -> Iterator[list[str]]:
-    names: dict[str, Any] = {key: getattr(feature, "names", None) for key, feature in dataset.features.items()}
+    names: dict[str, Any] = {key: _class_names(feature) for key, feature in dataset.features.items()}
     for row in dataset:
-        yield [_class_name(names[key], value) if names[key] else _as_text(value) for key, value in row.items()]
+        yield [_as_text(_class_name(names[key], value) if names[key] else value) for key, value in row.items()]
 
 
-def _class_name(names: list[str], class_id: int | None) -> str:
-    return "" if class_id is None or class_id < 0 else names[class_id]  # -1: `datasets` has no label for it
+def _class_names(feature: Any) -> list[str] | None:
+    """What the class ids of a column, or those in its lists, stand for; None: they are no class ids."""
+    return getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+
+
+def _class_name(names: list[str], value: int | list[int] | None) -> Any:
+    if isinstance(value, list):
+        return [_class_name(names, each) for each in value]
+    return "" if value is None or value < 0 else names[value]  # -1: `datasets` has no label for it
 
 
 def _as_text(value: Any) -> str:

@@ -98,7 +98,10 @@ def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
         raise UsageError(f"the class `{unseen[0]}` is in dev and has no training document: add some, or take it out")
     if "dev" not in documents and len(documents["train"]) < FOLDS:
         raise UsageError(f"{len(documents['train'])} training documents are too few: {FOLDS} or more are needed")
-    single = [label for label, count in Counter(_all_labels(documents["train"])).items() if count == 1]
+    counts = Counter(_all_labels(documents["train"]))
+    single = [label for label, count in counts.items() if count == 1]
+    if len(single) == len(labels):
+        raise UsageError("every class has one training document alone: a classifier needs two or more of a class")
     if "dev" not in documents and single:
         log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
     return documents, labels

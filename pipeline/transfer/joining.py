@@ -42,12 +42,14 @@ def join(bench: Bench, stories: dict[Job, Any]) -> dict[str, Any]:
     )
     if not lexical:
         return {"answer": "linear", "share": 0.0, "linear": chosen._asdict()}
+    by_networks = unseen_probabilities(stories)
     if "dev" in bench.splits:
         truth = bench.splits["dev"].truth()
         by_linear = fitted.probabilities(bench.texts["dev"], vectors["dev"])
     else:
-        truth, by_linear = _left_out(bench, vectors["train"], chosen)
-    choice = settle(bench.settings.strategy, unseen_probabilities(stories), by_linear, truth)
+        measurable, truth, by_linear = _left_out(bench, vectors["train"], chosen)
+        by_networks = [table[measurable] for table in by_networks]
+    choice = settle(bench.settings.strategy, by_networks, by_linear, truth)
     told = ", ".join(f"{name} {each['accuracy']:.3f}" for name, each in choice["evidence"].items())
     log.info("finetune: right on documents that none has learned from: %s; %s answers", told, choice["answer"])
     return {**choice, "linear": chosen._asdict()}
@@ -65,16 +67,22 @@ def frozen_body(bench: Bench) -> tuple[Any, list[int], dict[str, Table]]:
     return body, layers, read
 
 
-def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[Truth, Table]:
-    """The truth of the documents that each fold leaves out, and what one that has not seen them says."""
+def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[npt.NDArray[np.bool_], Truth, Table]:
+    """Of the documents of train, one fold after the other: which can be measured, the truth of these, and what a
+    classifier says of them that has not seen their fold.
+
+    The only document of a class cannot: who has not seen it does not know the class.
+    """
     texts, truth = bench.texts["train"], bench.splits["train"].truth()
+    measurable = np.full(len(texts), True) if truth.ndim == 2 else np.bincount(truth)[truth] > 1
     order, tables = [], []
-    for left_out in held_out(bench.splits):
+    for fold in held_out(bench.splits):
+        left_out = [i for i in fold if measurable[i]]
         kept = sorted({*range(len(texts))} - {*left_out})
         fitted = linear.fit([texts[i] for i in kept], vectors[kept], truth[kept], chosen)
         tables.append(fitted.probabilities([texts[i] for i in left_out], vectors[left_out]))
-        order += left_out
-    return truth[order], np.concatenate(tables)
+        order += fold
+    return measurable[order], truth[order][measurable[order]], np.concatenate(tables)
 
 
 def settle(strategy: str, networks: Sequence[Table], linear: Table, truth: npt.ArrayLike) -> dict[str, Any]:

@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.floating[Any]]
 FOLDS = 5
 WEIGHTS = (0.0, 0.4, 0.8)  # of a layer beside the lexical part, whose length is one, too
 REGULARISATION: dict[str, tuple[float, ...]] = {"svm": (0.3, 1, 3), "logistic": (10, 100), "neighbours": (5, 10, 20)}
+CERTAIN = 10.0  # a logit, where those of documents lie around 1
 FILE = "linear.skops"
 
 
@@ -49,9 +50,7 @@ class Linear(NamedTuple):
         """Of the classes: (documents, classes). ``vectors``: (documents, layers, width)."""
         words = self.lexical.transform(texts) if self.lexical else None
         rows = _joined(words, vectors - self.centres, self.weights)
-        method = "decision_function" if hasattr(self.machine, "decision_function") else "predict_proba"
-        logits = _logits(getattr(self.machine, method)(rows), method)
-        return probabilities(logits / self.temperature, several=self.several)
+        return probabilities(_logits(self.machine, rows) / self.temperature, several=self.several)
 
     @property
     def several(self) -> bool:
@@ -78,7 +77,7 @@ def choose(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, machine:
     def right(by_class: bool, regularisation: float, weights: tuple[float, ...]) -> float:
         untrained = _machine(machine, regularisation, truth, words if by_class else None)
         rows = _joined(words, vectors, weights)
-        return float(cross_val_score(untrained, rows, truth, cv=stratified(truth)).mean())
+        return float(cross_val_score(untrained, rows, truth, cv=stratified(truth), error_score="raise").mean())
 
     alone = {(*form, nothing): right(*form, nothing) for form in forms} if lexical else {}
     kept = [max(alone, key=lambda form: alone[form])[:2]] if lexical else list(forms)
@@ -89,7 +88,7 @@ def choose(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, machine:
 
 def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Choice) -> Linear:
     """Learn as ``choice`` says. The temperature is fitted on documents that a cross-validation left out."""
-    from sklearn.model_selection import cross_val_predict
+    from sklearn.base import clone
 
     from pipeline.transfer.lexical import tfidf
 
@@ -98,9 +97,15 @@ def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Cho
     words = lexical.fit_transform(texts) if lexical else None
     rows = _joined(words, vectors - centres, choice.weights)
     machine = _machine(choice.machine, choice.regularisation, truth, words if choice.by_class else None)
-    method = "decision_function" if hasattr(machine, "decision_function") else "predict_proba"
-    unseen = cross_val_predict(machine, rows, truth, cv=stratified(truth), method=method)
-    heat = temperature(_logits(unseen, method), truth)
+    said, true = [], []
+    for kept, left_out in stratified(truth):
+        logits, asked = _logits(clone(machine).fit(rows[kept], truth[kept]), rows[left_out]), truth[left_out]
+        if truth.ndim == 2:  # of a class that all or none of ``kept`` have, there was nothing to learn
+            told = truth[kept].any(0) & ~truth[kept].all(0)
+            logits, asked = logits[:, told].reshape(-1, 1), asked[:, told].reshape(-1, 1)
+        said.append(logits)
+        true.append(asked)
+    heat = temperature(np.concatenate(said), np.concatenate(true))
     return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, truth), heat)
 
 
@@ -129,7 +134,8 @@ def _machine(name: str, regularisation: float, truth: Truth, words: sparse.csr_m
     from pipeline.transfer.lexical import RatioWeights
 
     if name == "neighbours":
-        return KNeighborsClassifier(int(regularisation), metric="cosine", weights="distance")
+        fewest = max(1, len(truth) // 2)  # documents in a training part of a cross-validation
+        return KNeighborsClassifier(min(int(regularisation), fewest), metric="cosine", weights="distance")
     kind = LinearSVC if name == "svm" else LogisticRegression
     machine = kind(C=regularisation, class_weight="balanced", random_state=0)
     if words is not None:
@@ -138,15 +144,21 @@ def _machine(name: str, regularisation: float, truth: Truth, words: sparse.csr_m
 
 
 def stratified(truth: Truth) -> list[Any]:
-    """Folds, as many as the rarest class has documents, between two and ``FOLDS``. Of several classes the first one
-    counts.
-    """
-    from sklearn.model_selection import StratifiedKFold
+    """Folds of single classes, as many as the rarest has documents, between two and ``FOLDS``; of documents that may
+    have several, ``FOLDS`` by chance.
 
-    classes = truth.argmax(1) if truth.ndim == 2 else truth
-    rarest = min(np.bincount(classes)[np.unique(classes)])
-    folds = StratifiedKFold(max(2, min(FOLDS, int(rarest))), shuffle=True, random_state=0)
-    return list(folds.split(classes, classes))
+    The only document of a class is learned from in each fold and left out of none, so that whoever learns knows all
+    classes. ValueError: every class has one document alone.
+    """
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    if truth.ndim == 2:
+        return list(KFold(min(FOLDS, len(truth)), shuffle=True, random_state=0).split(truth))
+    counts = np.bincount(truth)
+    alone, others = (np.flatnonzero((counts[truth] == 1) == is_alone) for is_alone in (True, False))
+    folds = StratifiedKFold(min(FOLDS, int(counts[counts > 1].min())), shuffle=True, random_state=0)
+    parts = folds.split(others, truth[others])
+    return [(np.sort(np.concatenate([others[kept], alone])), others[left_out]) for kept, left_out in parts]
 
 
 def _joined(words: Any, vectors: Floats, weights: Sequence[float] | Floats) -> sparse.csr_matrix:
@@ -156,8 +168,16 @@ def _joined(words: Any, vectors: Floats, weights: Sequence[float] | Floats) -> s
     return sparse.hstack([*([] if words is None else [words]), *layers]).tocsr()
 
 
-def _logits(table: Floats, method: str) -> Floats:
-    """What softmax makes probabilities of. Of two classes, ``decision_function`` tells the second's alone."""
-    if method == "predict_proba":
-        return np.asarray(np.log(np.maximum(table, 1e-3)))
-    return np.stack([-table, table], 1) if table.ndim == 1 else table
+def _logits(machine: Any, rows: sparse.csr_matrix) -> Floats:
+    """What softmax makes probabilities of, (documents, classes); each by itself, where there may be several.
+
+    Of two classes, ``decision_function`` tells the second's alone. Of a class that all or none of its documents had,
+    scikit-learn's OneVsRestClassifier tells 0 or 1 in place of a logit: no document, or every one, has it.
+    """
+    if not hasattr(machine, "decision_function"):
+        return np.asarray(np.log(np.maximum(machine.predict_proba(rows), 1e-3)))
+    table = machine.decision_function(rows)
+    if getattr(machine, "multilabel_", False):
+        constant = [not hasattr(each, "classes_") for each in machine.estimators_]
+        table = np.where(constant, np.where(table > 0, CERTAIN, -CERTAIN), table)
+    return np.stack([-table, table], 1) if table.ndim == 1 else np.asarray(table)

@@ -22,4 +22,6 @@ class QuadraticWeightedKappa(evaluate.Metric):  # type: ignore[misc]
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         if len({*predictions, *references}) == 1:  # nothing to disagree on: scikit-learn has no number for it
             return {"quadratic_weighted_kappa": 1.0}
-        return {"quadratic_weighted_kappa": float(cohen_kappa_score(references, predictions, weights="quadratic"))}
+        places = list(range(1 + max(*predictions, *references)))  # a class that does not occur keeps others apart
+        kappa = cohen_kappa_score(references, predictions, labels=places, weights="quadratic")
+        return {"quadratic_weighted_kappa": float(kappa)}
