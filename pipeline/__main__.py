@@ -1,10 +1,14 @@
 """Bring a stage up to date: run whatever it still needs, in order, and then it."""
 
 import argparse
+import contextlib
+import os
 import shlex
 import signal
 import subprocess
 import sys
+import time
+from typing import Any
 
 from pipeline import artifacts, config
 from pipeline.artifacts import Run
@@ -50,11 +54,25 @@ def bring_up_to_date(arguments: argparse.Namespace) -> None:
 
 
 def run_and_forward(command: list[str]) -> int:
-    """Run ``command`` to its end. It, not we, decides what a signal means: a training stage saves before it stops."""
-    child = subprocess.Popen(command)
-    signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sends it to the child as well
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    return child.wait()
+    """Run ``command`` to its end. It, not we, decides what a signal means: a training stage saves before it stops.
+
+    A signal goes to all that ``command`` has started, since some launchers end without a word to what they launched,
+    and then we wait for all of them.
+    """
+    child = subprocess.Popen(command, start_new_session=True)
+
+    def forward(number: int, _frame: Any) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, forward)
+    code = child.wait()
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            os.killpg(child.pid, 0)
+            time.sleep(0.1)
+    return code
 
 
 main()

@@ -60,7 +60,10 @@ def sha256(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    """Write ``path``, which is whole or as it was, whenever a kill or a full disk comes."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    temporary.replace(path)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

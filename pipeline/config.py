@@ -137,7 +137,9 @@ class Pretrain(Settings):
     compile: Literal["auto", "always", "never"] = Field(
         "auto", description="auto: where it pays for itself within the run"
     )
-    micro_batch_blocks: int | Literal["auto"] = Field("auto", exclude=True, description="blocks at once in one process")
+    micro_batch_blocks: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", exclude=True, description="blocks at once in one process"
+    )
     init: str | None = Field(
         None, description="masked language model to go on from: a folder, or owner/name@revision: docs/pretraining.md"
     )
@@ -167,7 +169,7 @@ class Pretrain(Settings):
     masking: Masking = Field("tokens", description="what is hidden together: nothing, words, spans (arXiv 1907.10529)")
     mask_rate: float = Field(0.3, gt=0, lt=1, description="share of tokens masked at the start")
     mask_rate_end: float = Field(0.15, gt=0, lt=1, description="share of tokens masked at the end (arXiv 2305.15096)")
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     checkpoint_minutes: float = Field(5, gt=0, exclude=True, description="minutes between checkpoints")
     log_steps: int = Field(20, ge=1, exclude=True, description="optimizer steps between lines of the log")
     trackers: tuple[str, ...] | Literal["auto"] = Field(

@@ -35,6 +35,19 @@ def test_accelerate_accepts_the_hardware_file(path: Path) -> None:
     assert launch.mixed_precision == "no", "the stages choose their precision themselves"
 
 
+def test_several_machines_find_out_by_themselves_which_is_which() -> None:
+    row = next(
+        line for line in (ROOT / "docs/cluster.md").read_text("utf-8").splitlines() if "`multi-node.yaml`" in line
+    )
+    (options,) = re.findall("started on each with `(.*?)`", row)
+    file = ROOT / "configs/hardware/multi-node.yaml"
+    arguments = launch_command_parser().parse_args(
+        [f"--config_file={file}", *options.split(), "-m", "pipeline.pretrain"]
+    )
+    launch, *_ = _validate_launch_command(arguments)
+    assert (launch.rdzv_backend, launch.main_process_ip, launch.num_machines) == ("c10d", "HOST", 2)
+
+
 @pytest.mark.parametrize("path", SHELL, ids=named)
 def test_shell_is_well_formed(path: Path) -> None:
     subprocess.run(["bash", "-n", path], check=True)

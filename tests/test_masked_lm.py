@@ -63,6 +63,16 @@ def test_attention_does_not_cross_the_end_of_a_document(
     assert (first - second).abs().max() > 1e-3, "in a whole block it does"
 
 
+def test_a_model_with_windows_keeps_them(tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = np.random.default_rng(0).integers(3, 20, (2, 24)).astype(np.uint16)
+    batch = MaskedBlocks(ids, np.arange(5), 4, 100, separator=3).batch(
+        np.arange(2), np.arange(2), rate=0.2, seed=0, step=0
+    )
+    windows = {"num_hidden_layers": 2, "global_attn_every_n_layers": 2}
+    assert attention_mask(masked_lm(Model(size="tiny"), tokenizer, 24), batch) is not None
+    assert attention_mask(masked_lm(Model(size="tiny", config=windows), tokenizer, 24), batch) is None
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("family", ["modernbert", "bert"])
 def test_the_mask_of_flex_attention_says_what_the_one_of_scores_says(

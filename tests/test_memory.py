@@ -49,7 +49,7 @@ def test_a_process_short_of_memory_halves_the_micro_batch_and_keeps_the_global_b
 
 @pytest.mark.parametrize("budget", [{"max_steps": 6}, {"max_minutes": 0.02}], ids=str)
 def test_a_gpu_out_of_memory_at_any_time_does_not_end_the_run(
-    budget: dict[str, float], tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    budget: dict[str, Any], tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = 0
 

@@ -12,6 +12,7 @@ import torch
 from small import small_session
 from transformers import PreTrainedTokenizerFast
 
+from pipeline.config import Model
 from pipeline.program import Interrupted
 from pipeline.training import masked, pretraining
 from pipeline.training.averaging import WeightMean
@@ -57,6 +58,16 @@ def test_with_an_option_a_stopped_run_ends_in_the_same_weights_and_log(
     assert _log(tmp_path / "one") == _log(tmp_path / "other")
     plain = _trained(tokenizer, tmp_path / "plain")
     assert any(not torch.equal(weights[name], plain[name]) for name in weights), "the option does something"
+
+
+@pytest.mark.parametrize("model", [Model(type="bert", size="tiny"), Model(size="tiny", config={"mlp_dropout": 0.1})])
+def test_with_dropout_a_stopped_run_ends_in_the_same_weights(
+    model: Model, tokenizer: PreTrainedTokenizerFast, stops: list[int], tmp_path: Path
+) -> None:
+    weights = _trained(tokenizer, tmp_path / "one", model=model, micro_batch_blocks=4)
+    stops.extend([STEPS + 2, 2 * STEPS])
+    again = _trained(tokenizer, tmp_path / "other", model=model, micro_batch_blocks=4)
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
 def test_the_result_is_the_mean_of_the_weights_after_the_last_steps_and_so_is_what_is_evaluated(

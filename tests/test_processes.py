@@ -31,9 +31,18 @@ FSDP2 |= {"cpu_ram_efficient_loading": False}
 
 
 def _train(
-    rank: int, of: int, port: int, tokenizer: PreTrainedTokenizerFast, out: Path, fails: bool, sharded: bool
+    rank: int,
+    of: int,
+    port: int,
+    tokenizer: PreTrainedTokenizerFast,
+    out: Path,
+    fails: bool,
+    sharded: bool,
+    blocks: int,
 ) -> None:
-    """Train as process ``rank``; where it ``fails``, the last one runs out of memory at the fourth step."""
+    """Train as process ``rank``; where it ``fails``, the last one runs out of memory at the fourth step. Of ``blocks``
+    a process takes up to four at once; where these are not eight, a single one is to validate on.
+    """
     here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": of, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in here.items()} if of > 1 else {})
     torch.set_num_threads(1)
@@ -48,8 +57,11 @@ def _train(
 
     if fails and rank == of - 1:
         pretraining.summed_loss = summed_loss  # type: ignore[attr-defined]
-    settings = {"max_steps": STEPS, "optimizer": "adamw", "average_share": 0.95, "masking": "spans"}
-    session = small_session(tokenizer, 8, 16, **settings, log_steps=1, checkpoint_minutes=1e-9)
+    settings: dict[str, Any] = {"max_steps": STEPS, "optimizer": "adamw", "average_share": 0.95, "masking": "spans"}
+    at_once: dict[str, Any] = {} if blocks == 8 else {"micro_batch_blocks": 4}
+    session = small_session(tokenizer, blocks, 16, **settings, **at_once, log_steps=1, checkpoint_minutes=1e-9)
+    if blocks != 8:
+        session = replace(session, valid=session.valid._replace(blocks=session.valid.blocks[:1]))
     accelerator = processes()
     if sharded:  # Accelerate itself does this on GPUs alone
         accelerator.state.distributed_type = DistributedType.FSDP
@@ -71,12 +83,12 @@ def together(tokenizer: PreTrainedTokenizerFast) -> Callable[..., list[int | Non
     context = multiprocessing.get_context("forkserver")  # imports once
     context.set_forkserver_preload(["pipeline.training.pretraining", "small"])
 
-    def run(of: int, out: Path, *, fails: bool = False, sharded: bool = False) -> list[int | None]:
+    def run(of: int, out: Path, *, fails: bool = False, sharded: bool = False, blocks: int = 8) -> list[int | None]:
         out.mkdir(exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        rest = (of, port, tokenizer, out, fails, sharded)
+        rest = (of, port, tokenizer, out, fails, sharded, blocks)
         begun = [context.Process(target=_train, args=(rank, *rest)) for rank in range(of)]
         for process in begun:
             process.start()
@@ -124,6 +136,16 @@ def test_processes_that_share_out_the_weights_train_the_same_and_go_on_from_a_ch
     one, shared = (AutoModelForMaskedLM.from_pretrained(tmp_path / name / "model") for name in ("one", "shared"))
     for mine, theirs in zip(one.parameters(), shared.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("blocks", [9, 1], ids=["unequal shares", "nothing for the second process"])
+def test_processes_with_unequal_shares_wait_for_each_other(
+    together: Callable[..., list[int | None]], tmp_path: Path, blocks: int, sharded: bool
+) -> None:
+    assert together(1, tmp_path / "one", blocks=blocks) == [0]
+    assert together(2, tmp_path / "two", blocks=blocks, sharded=sharded) == [0, 0]
+    assert _curve(tmp_path / "two") == pytest.approx(_curve(tmp_path / "one"), rel=1e-3)
 
 
 def test_tensors_lie_in_huge_pages_and_memory_that_none_uses_is_not_taken() -> None:

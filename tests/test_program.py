@@ -1,16 +1,20 @@
 """Stages as people run them: what runs again, what does not, and how they fail."""
 
+import errno
 import json
 import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Program
+
+from pipeline.artifacts import write_json
 
 LETTERS, VOWELS = "କଖଗଘଚଛଜଝଟଠଡଢଣତଥଦଧନପଫବଭମଯରଲଶଷସହ", ["", "ା", "ି", "ୀ", "ୁ", "େ", "ୋ"]
 
@@ -115,6 +119,45 @@ def test_an_interrupted_stage_leaves_the_older_result_alone(text_run: Path, prog
     assert done.stderr.splitlines()[-1].startswith("error: interrupted")
     assert "Traceback" not in done.stderr
     assert _manifest(text_run, "filter") == before
+
+
+def test_a_signal_reaches_what_a_launcher_started_and_is_waited_for(text_run: Path, program: Program) -> None:
+    """A launcher that ends at once, as Accelerate's does for a single process, and what it launched, which saves."""
+    (text_run / "trainer.py").write_text(
+        "import pathlib, signal, time\n"
+        "def save(*_):\n    time.sleep(1)\n    pathlib.Path('saved').touch()\n    raise SystemExit(75)\n"
+        "signal.signal(signal.SIGTERM, save)\npathlib.Path('running').touch()\ntime.sleep(60)\n",
+        "utf-8",
+    )
+    (text_run / "launcher.py").write_text(
+        "import subprocess, sys\nsubprocess.Popen([sys.executable, 'trainer.py']).wait()\n", "utf-8"
+    )
+    _ran(program("pipeline", "encode", "small.yaml"))
+
+    def terminate(process: subprocess.Popen[str]) -> None:
+        while process.poll() is None and not (text_run / "running").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+
+    ended = program(
+        "pipeline", "pretrain", "small.yaml", "--launcher", f"{sys.executable} launcher.py", meanwhile=terminate
+    )
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert (text_run / "saved").exists(), "it had the time to save"
+
+
+def test_json_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "about.json", {"step": 1})
+
+    def cut_short(path: Path, text: str, encoding: str) -> None:
+        with path.open("w", encoding=encoding) as file:
+            file.write(text[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", cut_short)
+    with pytest.raises(OSError, match="No space"):
+        write_json(tmp_path / "about.json", {"step": 2})
+    assert json.loads((tmp_path / "about.json").read_bytes()) == {"step": 1}
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(text_run: Path, program: Program) -> None:

@@ -25,8 +25,11 @@ def suit_attention(model: PreTrainedModel, device: torch.device, chosen: str = "
 def takes_masks(model: PreTrainedModel) -> bool:
     """Whether this family takes a mask of its own for every pair of tokens, as those that build theirs by
     transformers' ``create_bidirectional_mask`` do: ModernBERT, BERT, RoBERTa and most others, but not DeBERTa.
+
+    A model some of whose layers look through a window takes none: transformers would take it in place of the window.
     """
-    return hasattr(sys.modules[type(model).__module__], "create_bidirectional_mask")
+    windows = "sliding_attention" in (getattr(model.config, "layer_types", None) or ())
+    return not windows and hasattr(sys.modules[type(model).__module__], "create_bidirectional_mask")
 
 
 def within_documents(model: PreTrainedModel, documents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | BlockMask:

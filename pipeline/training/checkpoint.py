@@ -85,7 +85,7 @@ def load(folder: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.
         for name, tensor in load_file(path / "model.safetensors").items():
             with torch.no_grad():
                 kept[name].copy_(_shared_out(tensor, kept[name]))
-        states = torch.load(path / "optimizers.pt", weights_only=True)
+        states = torch.load(path / "optimizers.pt", map_location="cpu", weights_only=True)
         for optimizer, state in zip(optimizers, states, strict=True):
             mine = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             for i, values in state["state"].items():

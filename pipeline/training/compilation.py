@@ -2,16 +2,19 @@
 
 import os
 import shutil
+import sysconfig
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel
 
 from pipeline.model.masked_lm import layers
 
 
 def can_compile() -> bool:
-    """Whether torch.compile finds the C++ compiler that it needs."""
-    return shutil.which(os.environ.get("CXX", "g++")) is not None
+    """Whether torch.compile finds the C++ compiler and the headers of Python that it needs."""
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.exists()
 
 
 def keep_compiled_in(folder: Path) -> None:
@@ -25,5 +28,7 @@ def compile_layers(model: PreTrainedModel) -> None:
     Each shape gets code of its own. Else the second shape would get code for any, which need not give the same bits and
     which a run that is resumed after the last step of the first shape would never come to.
     """
+    # Two graphs a shape, and shapes come by length, micro-batch and attention: beyond the limit layers run uncompiled.
+    torch._dynamo.config.recompile_limit = 64
     for layer in layers(model):
         layer.compile(dynamic=False)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.distributed.tensor import DTensor
@@ -20,7 +21,13 @@ Batch = dict[str, torch.Tensor]
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    """``batch`` on ``device``, but for ``chance``, which ``draw_by`` reads on the CPU."""
+    return {k: v if k == "chance" else v.to(device, non_blocking=True) for k, v in batch.items()}
+
+
+def draw_by(batch: Batch) -> None:
+    """Have dropout draw by ``chance``, integers that say which micro-batch this is, and by nothing that came before."""
+    torch.manual_seed(int(np.random.SeedSequence(batch["chance"].tolist()).generate_state(1)[0]))
 
 
 def fit(

@@ -21,7 +21,7 @@ from pipeline.model.masked_lm import decoder_left_out, head_only_at
 from pipeline.text.encoded import document_ids, epoch_order
 from pipeline.text.spelling import word_beginnings
 from pipeline.training.halves import contrast_of_halves
-from pipeline.training.loop import Batch, to_device
+from pipeline.training.loop import Batch, draw_by, to_device
 from pipeline.training.masked_loss import linear_cross_entropy
 from pipeline.training.precision import autocast
 
@@ -69,7 +69,8 @@ class MaskedBlocks(NamedTuple):
         number of tokens, so shapes stay the same from one micro-batch to the next; the last word or span to be hidden
         may be cut short for it.
         Returns int64 tensors: input_ids (n, length); positions (n·k,), into the flattened input; targets (n·k,);
-        ordinary (n, length), bool: which tokens are not special; and, with a separator, documents (n, length).
+        ordinary (n, length), bool: which tokens are not special; chance (3,), for dropout; and, with a separator,
+        documents (n, length).
         """
         inputs = self.blocks[which].astype(np.int64)
         documents = {} if self.separator is None else {"documents": document_ids(inputs, self.separator)}
@@ -89,7 +90,15 @@ class MaskedBlocks(NamedTuple):
             [how < 0.8, how < 0.9], [np.full_like(targets, self.mask_id), other], targets
         )
         arrays = {"input_ids": inputs, "positions": positions, "targets": targets, "ordinary": ordinary, **documents}
+        arrays["chance"] = np.array([seed, step, rows[0]])
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def some_or_nothing(self, which: np.ndarray, rows: np.ndarray, *, rate: float, seed: int, step: int) -> Batch:
+        """``batch``; of no blocks, one in which nothing is hidden, so that it counts for nothing."""
+        if len(which):
+            return self.batch(which, rows, rate=rate, seed=seed, step=step)
+        first = self.batch(np.zeros(1, np.int64), np.zeros(1, np.int64), rate=rate, seed=seed, step=step)
+        return first | {name: first[name][:0] for name in ("positions", "targets")}
 
     def _order(self, inputs: np.ndarray, draws: np.ndarray) -> np.ndarray:
         """In which order tokens are hidden, from low to high: at random, but what belongs together in one go."""
@@ -123,19 +132,24 @@ def training_steps(
     """
     n = len(data.blocks)
     order = lru_cache(maxsize=2)(lambda seed, epoch: epoch_order(seed, epoch, n))
-    mine = np.array_split(np.arange(global_batch), accelerator.num_processes)[accelerator.process_index]
-    parts = np.array_split(mine, math.ceil(len(mine) / micro_batch))
+    parts = shares(global_batch, accelerator, micro_batch)
     for step in steps:
-        which = {
-            row: order(seed(step), place // n)[place % n]
-            for row in mine.tolist()
-            for place in [step * global_batch + row]
-        }
+        places = [step * global_batch + part for part in parts]
+        which = (np.array([order(seed(step), p // n)[p % n] for p in place.tolist()], np.int64) for place in places)
         batches = (
-            data.batch(np.array([which[row] for row in part]), part, rate=rate(step), seed=seed(step), step=step)
-            for part in parts
+            data.some_or_nothing(blocks, part, rate=rate(step), seed=seed(step), step=step)
+            for blocks, part in zip(which, parts, strict=True)
         )
         yield step, [to_device(batch, accelerator.device) for batch in batches]
+
+
+def shares(rows: int, accelerator: Accelerator, micro_batch: int) -> list[np.ndarray]:
+    """This process's part of ``rows`` rows, in micro-batches: as many in every process, since they exchange weights or
+    buffers with each; some may be empty.
+    """
+    mine = np.array_split(np.arange(rows), accelerator.num_processes)[accelerator.process_index]
+    largest = math.ceil(rows / accelerator.num_processes)
+    return np.array_split(mine, math.ceil(largest / micro_batch))
 
 
 def masked_tokens(batch: Batch) -> int:
@@ -149,6 +163,7 @@ def summed_loss(model: torch.nn.Module, batch: Batch, *, z_loss: float = 0.0, co
     alone. The contrast is multiplied by the number of hidden tokens, since the sum will be divided by it.
     """
     inner: PreTrainedModel = getattr(model, "module", model)  # without DistributedDataParallel's shell
+    draw_by(batch)
     with head_only_at(inner, batch["positions"]) as states, decoder_left_out(inner) as decoder:
         hidden = model(input_ids=batch["input_ids"], attention_mask=attention_mask(inner, batch)).logits[0]
     loss = linear_cross_entropy(hidden, decoder.weight, decoder.bias, batch["targets"], z_loss)
@@ -172,11 +187,11 @@ def validation_nats(
     model: torch.nn.Module, data: MaskedBlocks, accelerator: Accelerator, *, micro_batch: int, precision: str
 ) -> float:
     """Mean cross-entropy of the hidden tokens, in nats; each counts once, whatever the number of processes."""
-    mine = np.array_split(np.arange(len(data.blocks)), accelerator.num_processes)[accelerator.process_index]
     sums = torch.zeros(2, dtype=torch.float64, device=accelerator.device)
     model.eval()
-    for part in np.array_split(mine, max(1, math.ceil(len(mine) / micro_batch))) if len(mine) else []:
-        batch = to_device(data.batch(part, part, rate=VALID_RATE, seed=VALID_SEED, step=0), accelerator.device)
+    for part in shares(len(data.blocks), accelerator, micro_batch):
+        batch = data.some_or_nothing(part, part, rate=VALID_RATE, seed=VALID_SEED, step=0)
+        batch = to_device(batch, accelerator.device)
         # Without compiled code: it would be compiled a second time, for inference, at more than it could save.
         with autocast(accelerator.device, precision), torch.compiler.set_stance("force_eager"):
             sums += torch.stack([summed_loss(model, batch).double(), batch["targets"].new_tensor(masked_tokens(batch))])

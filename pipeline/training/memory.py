@@ -5,12 +5,15 @@ import torch
 from pipeline.errors import UsageError
 from pipeline.program import log
 
-CPU_WORDS = ("can't allocate memory", "could not create a primitive", "could not create a memory")  # torch's, oneDNN's
+WORDS = (
+    *("can't allocate memory", "could not create a primitive", "could not create a memory"),  # torch's, oneDNN's
+    *("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"),
+)
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a GPU, Python or a library on the CPU, where there is no exception of its own, says so."""
-    said = any(words in str(error) for words in CPU_WORDS)
+    """Whether a GPU, Python or a library that has no exception of its own for it says so."""
+    said = any(words in str(error) for words in WORDS)
     return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 

@@ -227,6 +227,7 @@ def train(
     """
     path = out / "plan.json"
     plan = Plan(**json.loads(path.read_text("utf-8"))) if path.exists() else Plan(0, "", False, session.micro_batch, 0)
+    session.accelerator.wait_for_everyone()  # rank 0 writes the plan, and all must have looked for it before
     # The setting may have changed since; what did not fit will not fit now.
     plan = plan._replace(micro_batch=min(plan.micro_batch, session.micro_batch))
     stop = StopRequest()
@@ -234,7 +235,7 @@ def train(
         try:
             plan = plan if plan.steps else make_plan(session, plan.micro_batch, began)
             if session.accelerator.is_main_process:
-                _keep(plan, path)
+                write_json(path, plan._asdict())
             model, figures = _attempt(session, plan, out, tokens_per_byte, stop)
             return model, plan, figures
         except DivergedError as error:
@@ -244,14 +245,9 @@ def train(
                 raise
             plan = plan._replace(micro_batch=halved(plan.micro_batch))
             if session.accelerator.num_processes > 1:  # the others wait for this one's gradients, in vain
-                _keep(plan, path)
+                write_json(path, plan._asdict())
                 raise UsageError("one of the processes ran out of memory: run the same command again") from error
         session.accelerator.free_memory()
-
-
-def _keep(plan: Plan, path: Path) -> None:
-    write_json(path.with_suffix(".tmp"), plan._asdict())
-    path.with_suffix(".tmp").replace(path)
 
 
 def _detour(session: Session, plan: Plan, out: Path, good: int) -> Plan:

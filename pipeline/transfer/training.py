@@ -16,7 +16,7 @@ from pipeline.config import Finetune
 from pipeline.metrics.decisions import Table, Truth, decided, measured, probabilities
 from pipeline.model.attention import suit_attention
 from pipeline.program import progress
-from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
+from pipeline.training.loop import Batch, adamw, draw_by, fit, to_device, warmup_stable_decay
 from pipeline.training.precision import settle_precision
 from pipeline.transfer.classifier import has_several, temperature
 from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches, in_windows
@@ -171,8 +171,8 @@ def micro_batches(
     for piece in mine or [0]:
         share = collate([data.ids[i] for i in pieces[piece]], pad)
         share["targets"] = torch.from_numpy(data.targets[pieces[piece]] * bool(mine))
-        share["chance"] = torch.tensor([*where, piece])  # seeds its dropout; stays on the CPU
-        shares.append({k: v if k == "chance" else v.to(accelerator.device) for k, v in share.items()})
+        share["chance"] = torch.tensor([*where, piece])
+        shares.append(to_device(share, accelerator.device))
     return shares
 
 
@@ -184,7 +184,7 @@ def _summed_loss(model: torch.nn.Module, batch: Batch, settings: Finetune, sever
     Where a document may have ``several`` classes, the sum of each class's own cross-entropy; a document with none
     counts for nothing.
     """
-    torch.manual_seed(int(np.random.SeedSequence(batch["chance"].tolist()).generate_state(1)[0]))
+    draw_by(batch)
     samples, passes = settings.dropout_samples, 2 if settings.r_drop else 1
     inputs = {name: batch[name].repeat(passes, 1) for name in ("input_ids", "attention_mask")}
     with head_dropouts(model, samples):
