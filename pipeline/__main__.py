@@ -57,19 +57,24 @@ def run_and_forward(command: list[str]) -> int:
     """Run ``command`` to its end. It, not we, decides what a signal means: a training stage saves before it stops.
 
     A signal goes to all that ``command`` has started, since some launchers end without a word to what they launched,
-    and then we wait for all of them.
+    and after a signal we wait for all of them.
     """
     child = subprocess.Popen(command, start_new_session=True)
 
+    asked = False
+
     def forward(number: int, _frame: Any) -> None:
+        nonlocal asked
+        asked = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # under nohup it does not
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, *[signal.SIGHUP] * hangs_up):
         signal.signal(number, forward)
     code = child.wait()
     with contextlib.suppress(ProcessLookupError):
-        while True:
+        while asked:
             os.killpg(child.pid, 0)
             time.sleep(0.1)
     return code
