@@ -81,6 +81,10 @@ def external_files(stage: Stage, config: Config) -> list[Path]:
         return files_of(Path(config.tokenizer.existing), TOKENIZER_FILES)
     if stage.name == "pretrain" and config.pretrain.init:
         return files_of(Path(config.pretrain.init), MODEL_FILES)
+    if stage.name == "filter" and config.filter.language_model:
+        return [path for path in [Path(config.filter.language_model)] if path.is_file()]  # else the stage says so
+    if stage.name == "tokenizer":
+        return [file for name in config.tokenizer.compare for file in files_below(Path(name))]
     return corpus_files(config) if stage.name == "fetch" else []
 
 
@@ -198,12 +202,13 @@ def begin(folder: Path, made_from: dict[str, Any]) -> None:
 
 def finish_part(part: Path, about: dict[str, Any]) -> None:
     """Write the manifest, with the digest of every file, and put ``part`` in the place of an older result."""
-    (part / BEGUN).unlink()
-    files = sorted(p for p in part.rglob("*") if p.is_file())
+    files = sorted(p for p in part.rglob("*") if p.is_file() and p != part / BEGUN)
     outputs = {str(p.relative_to(part)): {"sha256": sha256(p), "bytes": p.stat().st_size} for p in files}
     write_json(part / MANIFEST, {**about, "outputs": outputs, "versions": versions(), "git_commit": git_commit()})
+    (part / BEGUN).unlink()  # the last, since without it a part that is left here would not be gone on with
     final, old = part.with_suffix(""), part.with_suffix(".old")
     if final.exists():
+        shutil.rmtree(old, ignore_errors=True)  # of an attempt that was killed below
         final.replace(old)
     part.replace(final)
     shutil.rmtree(old, ignore_errors=True)

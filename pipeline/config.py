@@ -185,6 +185,8 @@ class Pretrain(Settings):
     @classmethod
     def _one_budget(cls, values: Any) -> Any:
         """Without a budget an hour; with two it would be unclear which holds."""
+        if not isinstance(values, dict):
+            return values
         given = [k for k in ("max_minutes", "max_steps", "max_epochs") if values.get(k) is not None]
         if len(given) > 1:
             raise ValueError(f"give one of max_minutes, max_steps and max_epochs, not {' and '.join(given)}")

@@ -11,7 +11,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +128,12 @@ def _scripts(run: Run, current: Path) -> tuple[str, ...]:
     """Those of the setting; or of the language; or, where CLDR does not know it or is wrong, of most of the corpus."""
     settings = run.config.filter
     if settings.scripts != "auto":
-        return settings.scripts
+        return script.named_scripts(settings.scripts)
     expected = script.expected_scripts(run.config.language)
-    beginning = " ".join(islice(_paragraphs(current), 2_000))
-    if expected and script.script_share(beginning, expected) > 0.2:
+    some = " ".join(language.even_sample(_paragraphs(current)))
+    if expected and script.script_share(some, expected) > 0.2:
         return expected
-    found = script.common_scripts(beginning)
+    found = script.common_scripts(some)
     if expected and found:
         log.warning(
             "filter: %s is expected in %s, but most of the corpus is in %s, which is kept: if that is wrong, set "

@@ -47,6 +47,9 @@ def plain(source: str, title: str = "Title") -> str:
         ("a [[b\n\nc]] d ]] [[ e", "a b\nc d e"),
         ("[[File:a.jpg|thumb|b\n\nc", "c"),
         ("a <ref>b c\n\nd", "a b c\nd"),
+        ("校网：www.example.com，于2001年建立。后来", "校网：，于2001年建立。后来"),  # no space ends the address
+        ("床前明月光//疑是地上霜 3//4 and//or //x.org/y b", "床前明月光//疑是地上霜 3//4 and//or b"),
+        ("これは<ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>の文", "これは漢字の文"),
     ],
 )
 def test_visible_text_stays_and_markup_goes(source: str, text: str) -> None:
@@ -57,6 +60,10 @@ def test_visible_text_stays_and_markup_goes(source: str, text: str) -> None:
 def test_sentences_of_lists_stay_and_lists_of_names_go() -> None:
     source = "* [[ଏକ]]\n* [[ଦୁଇ]] ସହର\n* ଏହା ଏକ ସମ୍ପୂର୍ଣ୍ଣ ବାକ୍ୟ ଅଟେ ।\n# [http://x ଲିଙ୍କ ଯାହା ଏକ ଉତ୍ସ ଅଟେ ।]"
     assert plain("କ\n" + source) == "କ\nଏହା ଏକ ସମ୍ପୂର୍ଣ୍ଣ ବାକ୍ୟ ଅଟେ ।"
+    assert (
+        plain("a\n* 他于1990年在北京出生，后来移居上海。\n* 北京\n* 东京都")
+        == "a\n他于1990年在北京出生，后来移居上海。"
+    )
 
 
 def test_headings_are_named_and_empty_and_closing_sections_go() -> None:

@@ -99,6 +99,23 @@ def ids(folder: Path, name: str) -> set[str]:
 # -- the stage
 
 
+def test_the_script_of_most_of_the_corpus_is_that_of_all_of_it(filtered: Any) -> None:
+    chat = [
+        " ".join(random.Random(i).choices(["привет", "мир", "дом", "кот", "лес", "сад"], k=8)) for i in range(2_100)
+    ]
+    counts, _ = filtered({"chat": chat, "wiki": documents(2_200, words=12)}, "filter.language_check=false")
+    assert counts["dropped"]["documents"]["script"] > 1_000
+    assert counts["read"]["by_source"]["wiki"]["documents"] == 2_200
+    assert counts["kept"]["train"]["by_source"].keys() == {"wiki"}
+
+
+def test_a_script_that_does_not_exist_is_named(filtered: Any) -> None:
+    with pytest.raises(UsageError, match="no script is called `Odia`"):
+        filtered({"wiki": documents(10)}, "filter.scripts=[Latn,Odia]")
+    counts, _ = filtered({"wiki": documents(100)}, "filter.scripts=[Jpan,Latn]")
+    assert counts["kept"]["train"]["documents"] > 80
+
+
 def test_every_document_is_kept_or_has_a_reason_that_can_be_read(filtered: Any) -> None:
     texts = documents(100)
     texts += [texts[0], "too short", "Привет, мир! Это совсем другой алфавит, не так ли?", "ab" * 5_000]

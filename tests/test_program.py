@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from conftest import Program
 
-from pipeline.artifacts import write_json
+from pipeline import artifacts
+from pipeline.artifacts import Run, begin, finish_part, write_json
+from pipeline.config import load
+from pipeline.recipe import LINE
 
 LETTERS, VOWELS = "କଖଗଘଚଛଜଝଟଠଡଢଣତଥଦଧନପଫବଭମଯରଲଶଷସହ", ["", "ା", "ି", "ୀ", "ୁ", "େ", "ୋ"]
 
@@ -158,6 +161,37 @@ def test_json_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="No space"):
         write_json(tmp_path / "about.json", {"step": 2})
     assert json.loads((tmp_path / "about.json").read_bytes()) == {"step": 1}
+
+
+def test_a_stage_that_cannot_write_its_manifest_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "pretrain.part"
+    begin(part, {"settings": {}, "inputs": {}})
+    (part / "checkpoint").touch()
+    (tmp_path / "pretrain").mkdir()
+    (tmp_path / "pretrain.old/left").mkdir(parents=True)
+
+    def full(path: Path, value: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(artifacts, "write_json", full)
+        with pytest.raises(OSError, match="No space"):
+            finish_part(part, {})
+    assert (part / "begun.json").exists(), "by which the next attempt knows what it goes on with"
+    finish_part(part, {})
+    assert {path.name for path in tmp_path.iterdir()} == {"pretrain"}
+    assert {path.name for path in (tmp_path / "pretrain").iterdir()} == {"checkpoint", "manifest.json"}
+
+
+def test_a_file_that_a_setting_names_is_known_by_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model.bin").write_bytes(b"one")
+    run = Run(load("or", ["filter.language_model=model.bin"]), "or")
+    before = artifacts.with_external(LINE["filter"], run, {"inputs": {}})
+    Path("model.bin").write_bytes(b"two")
+    assert artifacts.with_external(LINE["filter"], run, {"inputs": {}}) != before
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(text_run: Path, program: Program) -> None:

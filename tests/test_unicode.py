@@ -104,6 +104,7 @@ def test_any_string_at_all_becomes_encodable_and_stable(text: str) -> None:
         ("ବ୍ୟବ\u200cହାର", "ବ୍ୟବହାର"),  # after a bare consonant it does nothing
         ("ক্\u200dষ র\u200d্যা", "ক্\u200dষ র\u200d্যা"),  # before a virama, too: Bengali ra with ya-phala
         ("می\u200cخواهم", "می\u200cخواهم"),
+        ("می\u200c\u200cخواهم می\u200c\u200dخواهم", "می\u200cخواهم می\u200cخواهم"),  # typed twice
         ("\u200cسلام\u200c", "سلام"),
         ("ab\u200dcd", "abcd"),
         ("កុ\u200bខ", "កុ\u200bខ"),  # Khmer parts words by it

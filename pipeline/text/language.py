@@ -92,7 +92,7 @@ def learn_foreign(paragraphs: Iterable[str]) -> Judge:
     Time and memory are bounded by the sample. Each text is judged by models of the half of the sample that it
     is not in, so that none testifies for itself.
     """
-    sample = _sample(text for text in paragraphs if count_words(text) >= MIN_WORDS)
+    sample = even_sample(text for text in paragraphs if count_words(text) >= MIN_WORDS)
     bags = [set(words(text)) for text in sample]
     minority = _seed(bags) if sum(map(len, sample)) >= LEAST_SAMPLE else np.zeros(len(sample), np.bool_)
     if not minority.any():
@@ -134,7 +134,7 @@ def _choose(costs: list[Floats], halves: npt.NDArray[np.intp]) -> Floats:
     return np.where(halves[:, None] == 0, costs[0], costs[1])
 
 
-def _sample(paragraphs: Iterable[str]) -> list[str]:
+def even_sample(paragraphs: Iterable[str]) -> list[str]:
     """An even share of the paragraphs, chosen by their own hash: the share halves whenever there are too many."""
     kept: list[str] = []
     size, share = 0, 1 << 32

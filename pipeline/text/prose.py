@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from pipeline.text.mediawiki import key
+from pipeline.text.script import count_words
 
 # XML forbids these characters, so no page holds them.
 GAP = "\x01"  # where something without visible text stood
@@ -91,7 +92,7 @@ def _only_links(line: str) -> bool:
 
 def _is_prose(item: str, text: str) -> bool:
     """Is a list item a sentence, rather than a name, a link or a source?"""
-    words, letters = len(text.split()), _letters(text)
+    words, letters = count_words(text), _letters(text)
     free = _letters(_LINKED.sub("", item))
     if 2 * free < letters:
         return False
@@ -113,8 +114,12 @@ def _apply(steps: _Steps, line: str) -> str:
     return line
 
 
+# Han, kana, Thai, Lao, Khmer and Burmese set no space behind an address.
+_ADDRESS = (
+    r"[^\s<>\[\]{}|\"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]+"
+)
 _CLEAN = _steps(
-    ("/:.", r"(?:(?:https?|ftps?)://|//|\bwww\.)[^\s<>\[\]{}|\"]+|mailto:\S+", GAP),
+    ("/:.", rf"(?:(?:https?|ftps?)://|(?<![^\s(])//(?=[\w-]+\.\w)|\bwww\.){_ADDRESS}|mailto:\S+", GAP),
     ("{", r"-\{(?:[A-Z|;]{0,9}\|)?(?:[^{}|;:]{0,30}:)?([^{};]*)(?:;[^{}]*)?\}-", r"\1"),
     ("_＿", r"(?:__|＿＿)[^\W_](?:[^\s_]|_(?!_)){1,60}(?:__|＿＿)|_{3,}", GAP),
     ("~", r"~~~+", ""),

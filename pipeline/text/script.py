@@ -2,11 +2,14 @@
 
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import regex
+
+from pipeline.errors import UsageError
 
 _ROOFS = {  # ISO 15924 codes that stand for several scripts of Unicode, or for a style of one
     "Jpan": ("Hani", "Hira", "Kana"),
@@ -48,6 +51,16 @@ def expected_scripts(language: str) -> tuple[str, ...]:
     return _unicode_scripts([subtags[1] for subtags in likely if subtags[0] == tag.language and len(subtags) > 1])
 
 
+def named_scripts(codes: Sequence[str]) -> tuple[str, ...]:
+    """The scripts of Unicode that ISO 15924 ``codes`` stand for. UsageError: one stands for none."""
+    unknown = [code for code in codes if not _unicode_scripts([code])]
+    if unknown:
+        raise UsageError(
+            f"filter.scripts: no script is called `{unknown[0]}`: give ISO 15924 codes such as Orya or Latn"
+        )
+    return _unicode_scripts(codes)
+
+
 def common_scripts(text: str) -> tuple[str, ...]:
     """The scripts that at least a fifth of the letters each are in; () where there are no letters."""
     found: Counter[str] = Counter()
@@ -68,7 +81,7 @@ def _script_of(letter: str) -> str:
     )
 
 
-def _unicode_scripts(codes: list[str]) -> tuple[str, ...]:
+def _unicode_scripts(codes: Sequence[str]) -> tuple[str, ...]:
     found = {script for code in codes for script in _ROOFS.get(code, (code,))}
     return tuple(sorted(script for script in found if _is_known(script)))
 

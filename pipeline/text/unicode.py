@@ -50,6 +50,7 @@ _RULES: tuple[tuple[str, str, Replacement], ...] = (
     ),
     ("invisible", rf"\u200b+(?:(?<![{_ZERO_WIDTH_SPACE}]\u200b+)|(?![{_ZERO_WIDTH_SPACE}]))", ""),
     ("invisible", r"(?<=\u200b)\u200b+", ""),
+    ("joiners", r"(?<=\u200c)[\u200c\u200d]+|(?<=\u200d)\u200d+", ""),
     (
         "joiners",
         rf"[\u200c\u200d](?:(?<!{_VIRAMA}[\u200c\u200d])"

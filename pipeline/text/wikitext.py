@@ -89,7 +89,7 @@ def _is_disambiguation(title: str, text: str, site: Site) -> bool:
 _HIDDEN_TAGS = (
     "ref|references|nowiki|math|chem|ce|gallery|score|syntaxhighlight|source|timeline|imagemap|templatestyles|hiero|"
     "graph|mapframe|maplink|inputbox|categorytree|templatedata|pre|style|script|indicator|includeonly|charinsert|"
-    "dynamicpagelist|rss|video|phonos|seo|select|textarea|option|ruby"
+    "dynamicpagelist|rss|video|phonos|seo|select|textarea|option|rt|rp"
 )
 _HIDDEN = re.compile(rf"<!--|<({_HIDDEN_TAGS})(?=[\s/>])([^<>]*)>", re.I)
 
