@@ -56,24 +56,23 @@ def bring_up_to_date(arguments: argparse.Namespace) -> None:
 def run_and_forward(command: list[str]) -> int:
     """Run ``command`` to its end. It, not we, decides what a signal means: a training stage saves before it stops.
 
-    A signal goes to all that ``command`` has started, since some launchers end without a word to what they launched,
-    and after a signal we wait for all of them.
+    Some launchers end at a signal without a word to what they launched: that gets it then, and we wait for it. It does
+    not go to all at once, since that would kill a compiler at work, too.
     """
     child = subprocess.Popen(command, start_new_session=True)
-
-    asked = False
+    asked: list[int] = []
 
     def forward(number: int, _frame: Any) -> None:
-        nonlocal asked
-        asked = True
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
+        asked.append(number)
+        child.send_signal(number)
 
     hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # under nohup it does not
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, *[signal.SIGHUP] * hangs_up):
         signal.signal(number, forward)
     code = child.wait()
     with contextlib.suppress(ProcessLookupError):
+        if asked:
+            os.killpg(child.pid, asked[0])
         while asked:
             os.killpg(child.pid, 0)
             time.sleep(0.1)
