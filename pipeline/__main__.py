@@ -64,7 +64,10 @@ def run_and_forward(command: list[str]) -> int:
 
     def forward(number: int, _frame: Any) -> None:
         asked.append(number)
-        child.send_signal(number)
+        if child.returncode is None:
+            child.send_signal(number)
+        else:  # what it left behind did not end at the first one
+            os.killpg(child.pid, number)
 
     hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # under nohup it does not
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, *[signal.SIGHUP] * hangs_up):

@@ -202,7 +202,8 @@ def begin(folder: Path, made_from: dict[str, Any]) -> None:
 
 def finish_part(part: Path, about: dict[str, Any]) -> None:
     """Write the manifest, with the digest of every file, and put ``part`` in the place of an older result."""
-    files = sorted(p for p in part.rglob("*") if p.is_file() and p != part / BEGUN)
+    ours = {part / f"{name}{ending}" for name in (BEGUN, MANIFEST) for ending in ("", ".tmp")}  # of attempts cut short
+    files = sorted(p for p in part.rglob("*") if p.is_file() and p not in ours)
     outputs = {str(p.relative_to(part)): {"sha256": sha256(p), "bytes": p.stat().st_size} for p in files}
     write_json(part / MANIFEST, {**about, "outputs": outputs, "versions": versions(), "git_commit": git_commit()})
     (part / BEGUN).unlink()  # the last, since without it a part that is left here would not be gone on with

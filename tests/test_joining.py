@@ -152,7 +152,7 @@ def test_who_has_not_met_a_class_gives_it_to_no_document_and_who_met_no_other_to
     assert fitted.temperature < 2
 
 
-@pytest.mark.parametrize("counts", [(20, 20, 1), (30, 1)])
+@pytest.mark.parametrize("counts", [(20, 20, 1), (30, 1), (5, 1)])
 def test_without_a_dev_split_the_only_document_of_a_class_is_learned_from_and_not_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: tuple[int, ...]
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from pipeline.config import Model
@@ -161,3 +162,19 @@ def test_the_loss_is_cross_entropy_over_logits_and_its_gradients_those_of_both_l
     for one, other in zip(gradients(fused), gradients(plain), strict=True):
         assert one.dtype == torch.float32
         assert (one - other).norm() <= close * other.norm()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_validation_multiplies_once_where_training_does_thrice(precision: str) -> None:
+    hidden, weight, bias = (torch.zeros(shape, requires_grad=True) for shape in ((8, 16), (50, 16), (50,)))
+
+    def operations(learns: bool) -> int:
+        with (
+            FlopCounterMode(display=False) as counted,
+            torch.set_grad_enabled(learns),
+            autocast(torch.device("cpu"), precision),
+        ):
+            linear_cross_entropy(hidden, weight, bias, torch.arange(8))
+        return int(counted.get_total_flops())
+
+    assert operations(learns=True) == 3 * operations(learns=False) > 0

@@ -180,7 +180,11 @@ def test_a_stage_that_cannot_write_its_manifest_goes_on_where_it_was(
         with pytest.raises(OSError, match="No space"):
             finish_part(part, {})
     assert (part / "begun.json").exists(), "by which the next attempt knows what it goes on with"
+    (part / "manifest.json").write_text("{", "utf-8")  # as a kill leaves it
+    (part / "manifest.json.tmp").touch()
     finish_part(part, {})
+    made = json.loads((tmp_path / "pretrain/manifest.json").read_bytes())
+    assert made["outputs"].keys() == {"checkpoint"}
     assert {path.name for path in tmp_path.iterdir()} == {"pretrain"}
     assert {path.name for path in (tmp_path / "pretrain").iterdir()} == {"checkpoint", "manifest.json"}
 

@@ -11,14 +11,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor, z_loss: float
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        targets: torch.Tensor,
+        z_loss: float,
+        learns: bool,
     ) -> torch.Tensor:
         table = torch.addmm(bias, hidden, weight.t())
         rows = torch.arange(len(targets), device=targets.device)
         logits = table[rows, targets].float()
         torch.softmax(table, dim=-1, out=table)
         loss = -table[rows, targets].float().log()
-        if not any(ctx.needs_input_grad):  # validation
+        if not learns:
             return loss.sum()
         if z_loss:
             table *= (1 + 2 * z_loss * (logits + loss)).to(table.dtype)[:, None]
@@ -28,7 +34,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        return *(saved * grads[0].to(saved.dtype) for saved in ctx.saved_tensors), None, None
+        return *(saved * grads[0].to(saved.dtype) for saved in ctx.saved_tensors), None, None, None
 
 
 def linear_cross_entropy(
@@ -46,4 +52,5 @@ def linear_cross_entropy(
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     with torch.autocast(device, enabled=False):
-        return _LinearCrossEntropy.apply(hidden.to(dtype), weight.to(dtype), bias.to(dtype), targets, z_loss)  # type: ignore
+        table = hidden.to(dtype), weight.to(dtype), bias.to(dtype)
+        return _LinearCrossEntropy.apply(*table, targets, z_loss, torch.is_grad_enabled())  # type: ignore

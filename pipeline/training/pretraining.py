@@ -191,6 +191,7 @@ def _settle_attention(session: Session, trial: Plan) -> tuple[Plan, Tried | None
     try:
         tried = _trial(session, candidate)
     except Exception as error:  # a kernel may fail in as many ways as there are devices
+        session.accelerator.free_memory()
         if is_out_of_memory(error):
             raise
         log.info("pretrain: attention by %s does not run here: %s", other, str(error).strip().partition("\n")[0])

@@ -79,8 +79,9 @@ def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[npt.
     for fold in held_out(bench.splits):
         left_out = [i for i in fold if measurable[i]]
         kept = sorted({*range(len(texts))} - {*left_out})
-        fitted = linear.fit([texts[i] for i in kept], vectors[kept], truth[kept], chosen)
-        tables.append(fitted.probabilities([texts[i] for i in left_out], vectors[left_out]))
+        if left_out:
+            fitted = linear.fit([texts[i] for i in kept], vectors[kept], truth[kept], chosen)
+            tables.append(fitted.probabilities([texts[i] for i in left_out], vectors[left_out]))
         order += fold
     return measurable[order], truth[order][measurable[order]], np.concatenate(tables)
 
