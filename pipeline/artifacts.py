@@ -200,12 +200,17 @@ def begin(folder: Path, made_from: dict[str, Any]) -> None:
     write_json(begun, made_from)
 
 
-def finish_part(part: Path, about: dict[str, Any]) -> None:
-    """Write the manifest, with the digest of every file, and put ``part`` in the place of an older result."""
-    ours = {part / f"{name}{ending}" for name in (BEGUN, MANIFEST) for ending in ("", ".tmp")}  # of attempts cut short
-    files = sorted(p for p in part.rglob("*") if p.is_file() and p not in ours)
-    outputs = {str(p.relative_to(part)): {"sha256": sha256(p), "bytes": p.stat().st_size} for p in files}
+def finish_part(part: Path, about: dict[str, Any], scratch: tuple[str, ...] = ()) -> None:
+    """Write the manifest, with the digest of every file, and put ``part``, without its folders of ``scratch``, in the
+    place of an older result.
+    """
+    ours = {f"{name}{ending}" for name in (BEGUN, MANIFEST) for ending in ("", ".tmp")}  # of attempts cut short
+    files = sorted(p.relative_to(part) for p in part.rglob("*") if p.is_file())
+    files = [p for p in files if p.parts[0] not in {*ours, *scratch}]
+    outputs = {str(p): {"sha256": sha256(part / p), "bytes": (part / p).stat().st_size} for p in files}
     write_json(part / MANIFEST, {**about, "outputs": outputs, "versions": versions(), "git_commit": git_commit()})
+    for name in scratch:  # not before: what fails above goes on from there
+        shutil.rmtree(part / name, ignore_errors=True)
     (part / BEGUN).unlink()  # the last, since without it a part that is left here would not be gone on with
     final, old = part.with_suffix(""), part.with_suffix(".old")
     if final.exists():

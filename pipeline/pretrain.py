@@ -5,7 +5,6 @@ AutoModelForMaskedLM and AutoTokenizer load, and `metrics.jsonl`. Runs on one pr
 many, and goes on from its newest checkpoint.
 """
 
-import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -59,8 +58,6 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     if accelerator.is_main_process:
         model.save_pretrained(out, state_dict=weights)
         tokenizer.save_pretrained(out)
-        for scratch in ("checkpoints", "compiled"):
-            shutil.rmtree(out / scratch, ignore_errors=True)
     sizes = {"parameters": model.num_parameters(), "processes": accelerator.num_processes}
     return {**sizes, **origin, **plan._asdict(), "epochs": round(session.epochs(plan), 2), **figures}
 

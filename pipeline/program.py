@@ -88,7 +88,7 @@ def stage_main(name: str, work: Callable[[Run, Path], dict[str, Any]]) -> NoRetu
             "peak_memory_bytes": peak_memory_bytes(),
             "command": [f"pipeline.{name}", *sys.argv[1:]],
         }
-        artifacts.finish_part(part, about)
+        artifacts.finish_part(part, about, stage.scratch)
         log.info("%s: done in %.1f s → %s", name, about["seconds"], run.folder / name)
 
     guarded(body, debug=arguments.debug)

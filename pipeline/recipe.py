@@ -14,6 +14,7 @@ class Stage(NamedTuple):
     inputs: tuple[str, ...] = ()  # `<stage>/<pattern>`: files of earlier stages that its result depends on
     resumes: bool = False  # picks up from what an interrupted attempt left
     distributed: bool = False  # may run under `accelerate launch`
+    scratch: tuple[str, ...] = ()  # folders that it goes on from, and that go when the result is whole
 
 
 LINE = {
@@ -49,6 +50,7 @@ LINE = {
             ("encode/*", "tokenizer/*"),
             True,
             True,
+            ("checkpoints", "compiled"),
         ),
         Stage(
             "finetune",

@@ -168,7 +168,9 @@ def test_a_stage_that_cannot_write_its_manifest_goes_on_where_it_was(
 ) -> None:
     part = tmp_path / "pretrain.part"
     begin(part, {"settings": {}, "inputs": {}})
-    (part / "checkpoint").touch()
+    (part / "model").touch()
+    (part / "checkpoints/step-9").mkdir(parents=True)
+    (part / "checkpoints/step-9/weights").touch()
     (tmp_path / "pretrain").mkdir()
     (tmp_path / "pretrain.old/left").mkdir(parents=True)
 
@@ -178,15 +180,16 @@ def test_a_stage_that_cannot_write_its_manifest_goes_on_where_it_was(
     with monkeypatch.context() as patched:
         patched.setattr(artifacts, "write_json", full)
         with pytest.raises(OSError, match="No space"):
-            finish_part(part, {})
+            finish_part(part, {}, ("checkpoints",))
     assert (part / "begun.json").exists(), "by which the next attempt knows what it goes on with"
+    assert (part / "checkpoints/step-9/weights").exists(), "from which it goes on"
     (part / "manifest.json").write_text("{", "utf-8")  # as a kill leaves it
     (part / "manifest.json.tmp").touch()
-    finish_part(part, {})
+    finish_part(part, {}, ("checkpoints",))
     made = json.loads((tmp_path / "pretrain/manifest.json").read_bytes())
-    assert made["outputs"].keys() == {"checkpoint"}
+    assert made["outputs"].keys() == {"model"}
     assert {path.name for path in tmp_path.iterdir()} == {"pretrain"}
-    assert {path.name for path in (tmp_path / "pretrain").iterdir()} == {"checkpoint", "manifest.json"}
+    assert {path.name for path in (tmp_path / "pretrain").iterdir()} == {"model", "manifest.json"}
 
 
 def test_a_file_that_a_setting_names_is_known_by_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
