@@ -9,10 +9,11 @@ figures; and ``index.html``, the picture.
 import json
 import shutil
 import time
+from collections.abc import Callable
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from pipeline.reporting.page import render
 from pipeline.transfer.bench import Bench, open_bench
 from pipeline.transfer.joining import frozen_body
 from pipeline.transfer.networks import settle_layers
+from pipeline.transfer.side_by_side import side_by_side
 from pipeline.transfer.subsets import (
     Table,
     can_be_cross_validated,
@@ -41,6 +43,7 @@ from pipeline.transfer.subsets import (
 
 Points = dict[str, dict[int, list[Any]]]  # kind, number of labels → what is in the file of each seed
 OURS = ("network", "answer")  # the kinds that transfer
+NETWORKS = ("network", "scratch")  # the kinds that take long
 
 
 def work(run: Run, *, force: bool = False) -> None:
@@ -76,40 +79,60 @@ def work(run: Run, *, force: bool = False) -> None:
     log.info("curve: open %s", folder / "index.html")
 
 
+class Point(NamedTuple):
+    """What one classifier says that learned from so many labels."""
+
+    kind: str
+    labels: int
+    seed: int
+
+    def path(self, bench: Bench) -> Path:
+        return bench.out / "points" / f"{self.kind}-{self.labels}-{self.seed}.json"
+
+
 def measure(bench: Bench, sizes: list[int], seeds: int) -> Points:
     """Every point of every curve; those that an earlier attempt has measured are read."""
     found: Points = {kind: {} for kind in kinds(bench.settings)}
+    points = [Point(kind, size, seed) for seed, size, kind in product(range(seeds), sizes, found)]
+    of_networks = [point for point in points if point.kind in NETWORKS]
+    missing = [point for point in of_networks if not point.path(bench).exists()]
+    side_by_side(measure_point, bench, missing, len(of_networks))
     vectors = cache(lambda: frozen_body(bench)[2])
-    for seed, size in product(range(seeds), sizes):
-        chosen = sorted(nested_order(bench.splits["train"].classes(), seed)[:size])
-        part, network = subset(bench, chosen), None
-        for kind, points in found.items():
-            if kind == "answer" and not can_be_cross_validated(part):
-                continue
-            path = bench.out / "points" / f"{kind}-{size}-{seed}.json"
-            if not path.exists():
-                clock = time.perf_counter()
-                if kind == "answer":
-                    table = said_by_answer(part, vectors() | {"train": vectors()["train"][chosen]}, network)
-                elif kind == "tfidf_svm":
-                    table = said_by_tfidf(part)
-                else:
-                    table = said_by_network(part, kind, seed)
-                write_point(path, table, time.perf_counter() - clock)
-                log.info("curve: %d labels, seed %d: %s", size, seed, learning.names(found)[kind])
-            points.setdefault(size, []).append(json.loads(path.read_text("utf-8")))
-            if kind == "network":
-                network = np.array(points[size][-1]["probabilities"])
+    for point in points:
+        if point.kind == "answer" and not can_be_cross_validated(subset(bench, documents(bench, point))):
+            continue
+        if not point.path(bench).exists():
+            measure_point(bench, point, vectors)
+        found[point.kind].setdefault(point.labels, []).append(json.loads(point.path(bench).read_text("utf-8")))
     return found
 
 
-def write_point(path: Path, table: Table, seconds: float) -> None:
-    """Keep what a classifier says of each dev document; the file is there only when it is whole."""
-    part = path.with_suffix(".part")
-    part.parent.mkdir(exist_ok=True)
+def documents(bench: Bench, point: Point) -> list[int]:
+    """Those of train that it learns from."""
+    return sorted(nested_order(bench.splits["train"].classes(), point.seed)[: point.labels])
+
+
+def measure_point(bench: Bench, point: Point, vectors: Callable[[], dict[str, Table]] | None = None) -> None:
+    """Learn, and write what is said of each dev document; the file is there only when it is whole.
+
+    The kind ``answer`` wants the body's ``vectors`` of all documents, and the network of as many labels before it.
+    """
+    clock, chosen = time.perf_counter(), documents(bench, point)
+    part = subset(bench, chosen)
+    if point.kind == "answer":
+        assert vectors, "the caller has read the documents"
+        path = point._replace(kind="network").path(bench)
+        network = np.array(json.loads(path.read_text("utf-8"))["probabilities"]) if path.exists() else None
+        table = said_by_answer(part, vectors() | {"train": vectors()["train"][chosen]}, network)
+    elif point.kind == "tfidf_svm":
+        table = said_by_tfidf(part)
+    else:
+        table = said_by_network(part, point.kind, point.seed)
     said = {"predicted": table.argmax(-1).tolist(), "probabilities": table.round(6).tolist()}
-    write_json(part, {"seconds": round(seconds, 2), **said})
-    part.rename(path)
+    point.path(bench).parent.mkdir(exist_ok=True)
+    write_json(point.path(bench), {"seconds": round(time.perf_counter() - clock, 2), **said})
+    name = learning.names(kinds(bench.settings))[point.kind]
+    log.info("curve: %d labels, seed %d: %s", point.labels, point.seed, name)
 
 
 def compare(measured: Points, truth: list[int], resamples: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Exit codes: 0 done or nothing to do, 1 a defect of ours (with a traceback), 2 so
 import argparse
 import errno
 import logging
+import multiprocessing
 import os
 import resource
 import sys
@@ -48,10 +49,11 @@ class Interrupted(BaseException):
 
 
 def progress(items: Iterable[T] | None = None, **keywords: Any) -> Any:
-    """A tqdm bar that shows after two seconds, only on a terminal and only on rank 0."""
+    """A tqdm bar that shows after two seconds, only on a terminal and only in the process that speaks for others."""
     from tqdm import tqdm
 
-    return tqdm(items, disable=True if RANK else None, delay=2, leave=False, dynamic_ncols=True, **keywords)
+    others = RANK or multiprocessing.parent_process()
+    return tqdm(items, disable=True if others else None, delay=2, leave=False, dynamic_ncols=True, **keywords)
 
 
 def stage_main(name: str, work: Callable[[Run, Path], dict[str, Any]]) -> NoReturn:
@@ -142,11 +144,7 @@ def _settings_lines(names: Iterable[str]) -> Iterator[str]:
 
 def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
     """Run ``body`` and end the process with the exit code that tells how it went."""
-    logging.basicConfig(
-        level=logging.WARNING if RANK else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
-    )
-    for chatty in ("httpx", "urllib3", "filelock", "fsspec", "accelerate", "datasets", "gensim"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    speak()
     try:
         body()
     except KeyboardInterrupt:
@@ -166,6 +164,15 @@ def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
     else:
         code = 0
     _end(code)
+
+
+def speak() -> None:
+    """Have what is logged go to standard error; on other ranks than 0, warnings alone."""
+    logging.basicConfig(
+        level=logging.WARNING if RANK else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
+    )
+    for chatty in ("httpx", "urllib3", "filelock", "fsspec", "accelerate", "datasets", "gensim"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _end(code: int) -> NoReturn:

@@ -17,7 +17,7 @@ from pipeline.text.passages import passages
 from pipeline.transfer import classifier, shipped
 from pipeline.transfer.bench import Bench
 from pipeline.transfer.documents import encode
-from pipeline.transfer.networks import Job, examined, learn, network_strategy, origin, own, read_story, write
+from pipeline.transfer.networks import Job, examined, origin, own, read_story, train_each, write
 from pipeline.transfer.training import Labelled, evaluation
 
 SOUP = Job("soup", 0, "soup/seed-0")
@@ -46,16 +46,12 @@ def distil(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) ->
     stories. ``share``: that of the seeds in the answer, beside the linear classifier.
     """
     pupils = [Job("distilled", seed, f"distilled/seed-{seed}") for seed in range(bench.settings.seeds)]
-    missing = [job for job in pupils if not (bench.out / job.folder).exists()]
-    if missing:
+    if not all((bench.out / job.folder).exists() for job in pupils):
         train = taught(bench, stories, share, corpus)
         epochs = min(bench.settings.epochs, max(1, round(READINGS / len(train.ids))))
-        school = bench._replace(
-            settings=bench.settings.model_copy(update={"epochs": epochs}), splits={**bench.splits, "train": train}
-        )
-        for job in missing:
-            write(job, bench, *learn(job._replace(strategy=network_strategy(bench.settings)), school))
-    return {job: read_story(job, bench) for job in pupils}
+        settings = bench.settings.model_copy(update={"epochs": epochs})
+        bench = bench._replace(settings=settings, splits={**bench.splits, "train": train})
+    return train_each(pupils, bench)
 
 
 def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) -> Labelled:

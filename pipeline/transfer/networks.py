@@ -1,7 +1,7 @@
 """The networks that a run fine-tunes: every seed of its strategy, the folds of a cross-validation, and the control."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import geometric_mean, mean
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from pipeline.text.documents import Document
 from pipeline.transfer import classifier
 from pipeline.transfer.bench import FOLDS, Bench
 from pipeline.transfer.documents import folds, require_vocabulary
+from pipeline.transfer.side_by_side import side_by_side
 from pipeline.transfer.training import Labelled, logits, train
 
 LAYERS = "layers.json"  # how many layers train, where the settings leave it to dev
@@ -34,12 +35,21 @@ class Job(NamedTuple):
 
 def train_all(bench: Bench) -> dict[Job, Any]:
     """Train what is not there yet; the story of every network, in order."""
-    wanted = jobs(bench.settings, "dev" in bench.splits)
-    for job in wanted:
-        if not (bench.out / job.folder).exists():
-            write(job, bench, *learn(job, bench))
-        bench.accelerator.wait_for_everyone()  # the seeds ask the folds for their temperature
+    crossed, others = jobs(bench.settings, "dev" in bench.splits)
+    return train_each(crossed, bench) | train_each(
+        others, bench
+    )  # the folds first: the seeds ask for their temperature
+
+
+def train_each(wanted: Sequence[Job], bench: Bench) -> dict[Job, Any]:
+    """Train those of ``wanted`` that are not there yet; the story of each, in order."""
+    missing = [job for job in wanted if not (bench.out / job.folder).exists()]
+    side_by_side(_learn_and_write, bench, missing, len(wanted))
     return {job: read_story(job, bench) for job in wanted}
+
+
+def _learn_and_write(bench: Bench, job: Job) -> None:
+    write(job, bench, *learn(job, bench))
 
 
 def read_story(job: Job, bench: Bench) -> dict[str, Any]:
@@ -84,15 +94,15 @@ def _after_a_third(bench: Bench, layers: int) -> dict[str, float]:
     return {"accuracy": last["dev_accuracy"], "nats": last["dev_nats"]}
 
 
-def jobs(settings: Finetune, has_dev: bool) -> list[Job]:
-    """Everything to train, in order: the folds where there is no dev split, the strategy's seeds, the control."""
+def jobs(settings: Finetune, has_dev: bool) -> tuple[list[Job], list[Job]]:
+    """Everything to train: the folds where there is no dev split; the strategy's seeds and the control's."""
     strategy = network_strategy(settings)
     own = [Job(strategy, seed, f"seed-{seed}") for seed in range(settings.seeds)]
     crossed = [] if has_dev else [Job(strategy, 0, f"folds/fold-{fold}", fold) for fold in range(FOLDS)]
     control = [Job("scratch", seed, f"scratch/seed-{seed}") for seed in range(settings.seeds)]
     if strategy == "features":  # no network learns
-        return control
-    return [*crossed, *own, *control]  # the folds first: where there is no dev split, they give the seeds' temperature
+        return [], control
+    return crossed, [*own, *control]
 
 
 def network_strategy(settings: Finetune) -> str:
@@ -116,8 +126,9 @@ def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
     """The network of ``job``, trained, and its story: ``origin``, ``temperature``, ``epochs`` and, where there are
     documents that it did not learn from, ``unseen_logits``: what it says of them.
     """
-    start = classifier.scratch if job.strategy == "scratch" else classifier.pretrained
-    one_head = bench.settings.ship == "soup" and job.strategy != "scratch"
+    strategy = network_strategy(bench.settings) if job.strategy == "distilled" else job.strategy
+    start = classifier.scratch if strategy == "scratch" else classifier.pretrained
+    one_head = bench.settings.ship == "soup" and strategy != "scratch"
     model, origin = start(bench.checkpoint, bench.labels, 0 if one_head else job.seed, bench.settings)
     if bench.splits["train"].several:
         model.config.problem_type = classifier.SEVERAL
@@ -126,7 +137,7 @@ def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
     require_vocabulary(bench.splits["train"].ids, model)
     data, dev = _parts(bench.splits, job.fold)
     pad = bench.tokenizer.pad_token_id
-    epochs = train(bench.accelerator, model, pad, data, dev, bench.settings, job.strategy, job.seed)
+    epochs = train(bench.accelerator, model, pad, data, dev, bench.settings, strategy, job.seed)
     last, seconds = epochs[-1], sum(row["seconds"] for row in epochs)
     figures = ", ".join(
         f"{name} {last[name]:.3f}" for name in ("loss_nats", "dev_nats", "dev_accuracy") if name in last

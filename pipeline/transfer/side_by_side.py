@@ -1,0 +1,95 @@
+"""Several networks at once, where one by itself would leave cores idle: a process and a share of the threads each.
+
+The steps of fine-tuning are small, so a second thread brings one network little: two networks of one thread each are
+done in three quarters of the time of one after the other with two (docs/benchmarks.md).
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from threading import Thread
+from typing import Any, TypeVar
+
+import torch
+
+from pipeline.errors import UsageError
+from pipeline.program import progress, speak
+from pipeline.training.precision import settle_precision
+from pipeline.training.processes import processes
+from pipeline.transfer import classifier
+from pipeline.transfer.bench import Bench
+
+Item = TypeVar("Item")
+
+AT_ONCE = 4  # a process holds about a gigabyte
+WORTHWHILE = (
+    2e12  # tokens that a network reads × bytes of its weights: ten seconds or so, what two processes take to start
+)
+
+_bench: Bench | None = None  # of a process that works for another
+
+
+def side_by_side(task: Callable[[Bench, Item], None], bench: Bench, items: Sequence[Item], planned: int) -> None:
+    """Do ``task`` on each of ``items``, in any order, and keep what it writes: it returns nothing.
+
+    ``planned``: how many items there are when none is done yet. The processes, and so the threads of each, depend on
+    that alone, since sums in another number of threads end in other digits.
+    """
+    threads = torch.get_num_threads()
+    workers = min(AT_ONCE, threads, planned) if _pays(bench) else 1
+    if workers == 1:
+        for item in items:
+            task(bench, item)
+        return
+    precision = settle_precision(bench.settings.precision, bench.accelerator.device)
+    parts = bench._asdict() | {"settings": bench.settings.model_copy(update={"precision": precision})}
+    del parts["accelerator"]
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawning, _begin, (parts, threads // workers)) as pool:
+        try:
+            doing = [pool.submit(_do, task, item) for item in items]
+            for done in progress(as_completed(doing), total=len(items), desc="side by side", unit=" networks"):
+                done.result()
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise UsageError(
+                    "a process that trains a network was killed, as for lack of memory: "
+                    "with OMP_NUM_THREADS=1 before the command one network is trained after the other"
+                ) from error
+            raise
+
+
+def _pays(bench: Bench) -> bool:
+    """Whether a network takes long enough, on a CPU that is ours alone."""
+    if bench.accelerator.num_processes > 1 or bench.accelerator.device.type != "cpu":
+        return False
+    tokens = sum(map(len, bench.splits["train"].ids)) * bench.settings.epochs
+    return tokens * (bench.checkpoint / "model.safetensors").stat().st_size >= WORTHWHILE
+
+
+def _begin(parts: dict[str, Any], threads: int) -> None:
+    global _bench
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started us ends us
+    Thread(target=_end_with_parent, daemon=True).start()
+    speak()
+    classifier.quiet_transformers()
+    torch.set_num_threads(threads)
+    _bench = Bench(accelerator=processes(), **parts)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent, "someone has started this process"
+    parent.join()
+    os._exit(1)
+
+
+def _do(task: Callable[[Bench, Item], None], item: Item) -> None:
+    assert _bench, "_begin has made it"
+    task(_bench, item)
