@@ -72,8 +72,8 @@ def main() -> None:
         print(made)
         return
     begin, end = f"<!-- {arguments.section} -->", f"<!-- /{arguments.section} -->"
-    before, _, rest = PAGE.read_text("utf-8").partition(begin)
-    PAGE.write_text(f"{before}{begin}\n{made}\n{end}{rest.partition(end)[2]}", "utf-8")
+    before, rest = PAGE.read_text("utf-8").split(begin)
+    PAGE.write_text(f"{before}{begin}\n{made}\n{end}{rest.split(end)[1]}", "utf-8")
 
 
 if __name__ == "__main__":

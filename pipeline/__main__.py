@@ -63,11 +63,12 @@ def run_and_forward(command: list[str]) -> int:
     asked: list[int] = []
 
     def forward(number: int, _frame: Any) -> None:
-        asked.append(number)
+        # torchrun knows nothing of SIGUSR1: it would end, and what it started would run on
+        asked.append(signal.SIGTERM if number == signal.SIGUSR1 else number)
         if child.returncode is None:
-            child.send_signal(number)
+            child.send_signal(asked[-1])
         else:  # what it left behind did not end at the first one
-            os.killpg(child.pid, number)
+            os.killpg(child.pid, asked[-1])
 
     hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # under nohup it does not
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, *[signal.SIGHUP] * hangs_up):

@@ -27,7 +27,7 @@ from pipeline.training.checkpoint import whole
 from pipeline.training.compilation import keep_compiled_in
 from pipeline.training.masked import MaskedBlocks, beginnings
 from pipeline.training.pretraining import Session, train
-from pipeline.training.processes import processes
+from pipeline.training.processes import await_folder, processes
 from pipeline.training.sizing import settle_size
 from pipeline.training.trackers import settle_trackers
 from pipeline.transfer.classifier import quiet_transformers
@@ -39,7 +39,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     """Fill ``out``. Under a launcher every process calls this, and rank 0 writes."""
     settings, began = run.config.pretrain, time.monotonic()
     accelerator = processes(settle_trackers(settings.trackers), out)
-    accelerator.wait_for_everyone()  # rank 0 prepares the folder
+    await_folder(accelerator, out)
     if settings.global_batch_blocks < accelerator.num_processes:
         raise UsageError(f"pretrain.global_batch_blocks: give at least {accelerator.num_processes}, one a process")
     keep_compiled_in(out / "compiled")

@@ -1,5 +1,6 @@
 """What starts training on other machines: the launcher's configurations and the SLURM scripts."""
 
+import os
 import re
 import shutil
 import signal
@@ -83,6 +84,23 @@ def test_a_task_hands_sigterm_on_waits_for_its_command_and_says_75(tmp_path: Pat
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 75
     assert (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("saved", ["demo/pretrain.part/checkpoints/step-9", "demo/finetune/seed-0/training.json", ""])
+def test_a_job_goes_back_into_the_queue_if_its_turn_has_brought_anything(tmp_path: Path, saved: str) -> None:
+    (tmp_path / "runs/demo/fetch").mkdir(parents=True)
+    (tmp_path / "runs/demo/fetch/manifest.json").touch()
+    os.utime(tmp_path / "runs/demo/fetch/manifest.json", (0, 0))
+    saves = f'mkdir -p "$(dirname runs/{saved})"; touch runs/{saved}; ' if saved else ""
+    for name, does in (("srun", f"{saves}exit 75"), ("scontrol", "touch requeued")):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{does}\n", "utf-8")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7"}
+    command = ["bash", "-c", f"set -euo pipefail; source {ROOT}/cluster/stages.sh; alone encode or"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (tmp_path / "requeued").exists() == bool(saved)
+    assert done.returncode == (75 if saved else 1)
+    assert ("longer --time" in done.stderr) == (not saved)
 
 
 def test_every_sbatch_command_of_the_pages_and_scripts_names_a_batch_script() -> None:

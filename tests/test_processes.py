@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 from pipeline.errors import UsageError
 from pipeline.training import checkpoint, masked, pretraining
 from pipeline.training.pretraining import train
-from pipeline.training.processes import processes
+from pipeline.training.processes import await_folder, processes
 
 STEPS = 20
 FSDP2: dict[str, Any] = {"fsdp_version": 2, "auto_wrap_policy": "transformer_based_wrap"}
@@ -39,9 +40,11 @@ def _train(
     fails: bool,
     sharded: bool,
     blocks: int,
+    slow: bool,
 ) -> None:
     """Train as process ``rank``; where it ``fails``, the last one runs out of memory at the fourth step. Of ``blocks``
-    a process takes up to four at once; where these are not eight, a single one is to validate on.
+    a process takes up to four at once; where these are not eight, a single one is to validate on. Where the last one is
+    ``slow``, by what it measures the run is worth compiling.
     """
     here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": of, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in here.items()} if of > 1 else {})
@@ -57,7 +60,13 @@ def _train(
 
     if fails and rank == of - 1:
         pretraining.summed_loss = summed_loss  # type: ignore[attr-defined]
-    settings: dict[str, Any] = {"max_steps": STEPS, "optimizer": "adamw", "average_share": 0.95, "masking": "spans"}
+    if slow:
+        pretraining.__dict__["ALTERNATIVES"] = {"cpu": "sdpa"}
+        pretraining.__dict__["compile_layers"] = lambda model: None
+        if rank == of - 1:
+            pretraining.__dict__["time"] = SimpleNamespace(monotonic=lambda: 1000 * time.monotonic())
+    settings: dict[str, Any] = {"max_steps": STEPS, "compile": "auto" if slow else "never", "optimizer": "adamw"}
+    settings |= {"average_share": 0.95, "masking": "spans"}
     at_once: dict[str, Any] = {} if blocks == 8 else {"micro_batch_blocks": 4}
     session = small_session(tokenizer, blocks, 16, **settings, **at_once, log_steps=1, checkpoint_minutes=1e-9)
     if blocks != 8:
@@ -83,12 +92,14 @@ def together(tokenizer: PreTrainedTokenizerFast) -> Callable[..., list[int | Non
     context = multiprocessing.get_context("forkserver")  # imports once
     context.set_forkserver_preload(["pipeline.training.pretraining", "small"])
 
-    def run(of: int, out: Path, *, fails: bool = False, sharded: bool = False, blocks: int = 8) -> list[int | None]:
+    def run(
+        of: int, out: Path, *, fails: bool = False, sharded: bool = False, blocks: int = 8, slow: bool = False
+    ) -> list[int | None]:
         out.mkdir(exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        rest = (of, port, tokenizer, out, fails, sharded, blocks)
+        rest = (of, port, tokenizer, out, fails, sharded, blocks, slow)
         begun = [context.Process(target=_train, args=(rank, *rest)) for rank in range(of)]
         for process in begun:
             process.start()
@@ -146,6 +157,30 @@ def test_processes_with_unequal_shares_wait_for_each_other(
     assert together(1, tmp_path / "one", blocks=blocks) == [0]
     assert together(2, tmp_path / "two", blocks=blocks, sharded=sharded) == [0, 0]
     assert _curve(tmp_path / "two") == pytest.approx(_curve(tmp_path / "one"), rel=1e-3)
+
+
+def test_processes_that_measure_other_seconds_settle_on_one_plan(
+    together: Callable[..., list[int | None]], tmp_path: Path
+) -> None:
+    assert together(2, tmp_path, slow=True) == [0, 0]
+    assert not json.loads((tmp_path / "plan.json").read_text("utf-8"))["compiled"], "as rank 0 has measured"
+
+
+def test_processes_on_machines_without_a_common_folder_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.training.processes.gather_object", lambda mine: [*mine, None])
+    await_folder(processes(), tmp_path)
+    (tmp_path / "begun.json").write_text("{}", "utf-8")
+    with pytest.raises(UsageError, match="one folder for all machines"):
+        await_folder(processes(), tmp_path)
+
+
+def test_stages_compute_as_they_have_settled_whatever_a_launcher_was_told() -> None:
+    code = "from pipeline.training.processes import processes; print(processes().mixed_precision)"
+    environment = {**os.environ, "ACCELERATE_MIXED_PRECISION": "bf16"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.split() == ["no"]
 
 
 def test_tensors_lie_in_huge_pages_and_memory_that_none_uses_is_not_taken() -> None:

@@ -124,7 +124,10 @@ def test_an_interrupted_stage_leaves_the_older_result_alone(text_run: Path, prog
     assert _manifest(text_run, "filter") == before
 
 
-def test_a_signal_reaches_what_a_launcher_started_and_is_waited_for(text_run: Path, program: Program) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_reaches_what_a_launcher_started_and_is_waited_for(
+    text_run: Path, program: Program, number: signal.Signals
+) -> None:
     """A launcher that ends at once, as Accelerate's does for a single process, and what it launched, which saves."""
     (text_run / "trainer.py").write_text(
         "import pathlib, signal, time\n"
@@ -140,7 +143,7 @@ def test_a_signal_reaches_what_a_launcher_started_and_is_waited_for(text_run: Pa
     def terminate(process: subprocess.Popen[str]) -> None:
         while process.poll() is None and not (text_run / "running").exists():
             time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
 
     ended = program(
         "pipeline", "pretrain", "small.yaml", "--launcher", f"{sys.executable} launcher.py", meanwhile=terminate

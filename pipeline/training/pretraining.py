@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from pipeline.artifacts import write_json
@@ -30,14 +31,14 @@ from pipeline.training.loop import Batch, adamw, fit, warmup_stable_decay
 from pipeline.training.masked import MaskedBlocks, masked_tokens, summed_loss, training_steps, validation_nats
 from pipeline.training.memory import halved, is_out_of_memory
 from pipeline.training.optimizers import muon_and_adamw
-from pipeline.training.precision import settle_precision
+from pipeline.training.precision import autocast, settle_precision
 from pipeline.training.stopping import StopRequest
 from pipeline.training.watch import BAD_IN_A_ROW, DivergedError, Watch
 
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # what `micro_batch_blocks: auto` holds at once
 WARM_UP_STEPS, MEASURED_STEPS = 2, 5
 WAY_BACK_SECONDS = 60  # least time between checkpoints to go back to; one takes some 0.5 s for 6 × 256
-SAME_NATS = 0.01  # how far, in proportion, the loss of two implementations of attention may lie apart
+SAME_GRADIENTS = 0.02  # how far, in proportion, those of two implementations of attention may lie apart
 COMPILING_PAYS_SECONDS = 60  # it takes some 10 to 20 seconds and saves a third of a run
 EVALUATING_SHARE = 0.02  # of a budget of time, at most
 
@@ -149,7 +150,8 @@ def make_plan(session: Session, micro_batch: int, began: float) -> Plan:
     settings = session.settings
     precision = settle_precision(settings.precision, session.accelerator.device)
     trial = Plan(1000, precision, False, micro_batch, settings.evaluations)
-    wanted = settings.compile == "always" or (settings.compile == "auto" and can_compile())
+    everywhere = all(gather_object([can_compile()]))
+    wanted = settings.compile == "always" or (settings.compile == "auto" and everywhere)
     if settings.max_minutes:
         seconds = settings.max_minutes * 60
         compiled = wanted and (settings.compile == "always" or seconds > COMPILING_PAYS_SECONDS)
@@ -168,19 +170,18 @@ def make_plan(session: Session, micro_batch: int, began: float) -> Plan:
             compiled = steps * trial.step_seconds > COMPILING_PAYS_SECONDS
         trial, _ = _settle_attention(session, trial._replace(compiled=compiled))
     plan = [trial._replace(steps=steps)]
-    broadcast_object_list(plan)  # rank 0's measurements are everyone's
+    broadcast_object_list(plan)  # rank 0's clock is everyone's
     return plan[0]
 
 
 class Tried(NamedTuple):
     step_seconds: float
     evaluation_seconds: float
-    nats: float  # of validation, after the trial's steps
 
 
 def _settle_attention(session: Session, trial: Plan) -> tuple[Plan, Tried | None]:
-    """``trial`` with the device's other implementation of attention where, compiled, its steps are shorter and as
-    good; and what was measured of the one that is taken, if anything was.
+    """``trial`` with the device's other implementation of attention where, compiled, its steps are shorter and its
+    gradients the same; and what was measured of the one that is taken, if anything was.
 
     Only where documents are kept apart: within whole blocks there is no faster one than transformers' choice.
     """
@@ -189,33 +190,51 @@ def _settle_attention(session: Session, trial: Plan) -> tuple[Plan, Tried | None
         return trial, None
     usual, candidate = _trial(session, trial), trial._replace(attention=other)
     try:
-        tried = _trial(session, candidate)
+        tried, apart = _trial(session, candidate), _apart(_gradients(session, trial), _gradients(session, candidate))
     except Exception as error:  # a kernel may fail in as many ways as there are devices
         session.accelerator.free_memory()
         if is_out_of_memory(error):
             raise
         log.info("pretrain: attention by %s does not run here: %s", other, str(error).strip().partition("\n")[0])
         return trial, usual
-    better = tried.step_seconds < usual.step_seconds and abs(tried.nats - usual.nats) <= SAME_NATS * usual.nats
-    told = (
-        f"{tried.step_seconds:.3f} s a step, {tried.nats:.3f} nats; {usual.step_seconds:.3f} s, {usual.nats:.3f} nats"
-    )
-    log.info("pretrain: attention by %s: %s without; %s", other, told, "taken" if better else "not taken")
+    better = tried.step_seconds < usual.step_seconds and apart <= SAME_GRADIENTS
+    told = f"{tried.step_seconds:.3f} s a step, {usual.step_seconds:.3f} s without, gradients {apart:.1%} apart"
+    log.info("pretrain: attention by %s: %s; %s", other, told, "taken" if better else "not taken")
     return (candidate, tried) if better else (trial, usual)
 
 
+def _gradients(session: Session, trial: Plan) -> list[torch.Tensor]:
+    """Those of attention's weights at step 0 that this process gets by its first blocks; computed as in training."""
+    model, wrapped, _ = session.start(trial)
+    (_, batches), *_ = session._batches(trial, range(1), cut=1)
+    with autocast(session.accelerator.device, trial.precision):
+        session.accelerator.backward(summed_loss(wrapped, batches[0]))
+    each = [p.grad for name, p in model.named_parameters() if "att" in name and p.grad is not None]
+    session.accelerator.free_memory()
+    return [grad.to_local() if isinstance(grad, DTensor) else grad for grad in each]
+
+
+def _apart(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
+    """How far gradients lie apart, in proportion to their length; the most over the processes."""
+    gap = sum(float((a - b).square().sum()) for a, b in zip(one, other, strict=True))
+    length = sum(float(a.square().sum()) for a in one)
+    return float(max(gather_object([math.sqrt(gap / length)])))
+
+
 def _trial(session: Session, trial: Plan) -> Tried:
-    """What a step and an evaluation take, and the loss, from some steps that are then forgotten."""
+    """What a step and an evaluation take, from some steps that are then forgotten."""
     _, wrapped, optimizers = session.start(trial)
     at: list[float] = []
     begin = max(0, session.short_steps(trial) - 1)  # one step warms up short blocks, the next one whole ones
     steps = range(begin, begin + WARM_UP_STEPS + MEASURED_STEPS)
     session.take_steps(wrapped, optimizers, trial, steps, Watch(), lambda _step: at.append(time.monotonic()))
     step = (at[-1] - at[WARM_UP_STEPS - 1]) / MEASURED_STEPS
-    nats = session.valid_nats(wrapped, trial)
+    session.valid_nats(wrapped, trial)
     evaluation = time.monotonic() - at[-1]
     session.accelerator.free_memory()
-    return Tried(step, evaluation, nats)
+    tried = [Tried(step, evaluation)]
+    broadcast_object_list(tried)  # all have to go the same way from here: rank 0's measurements are everyone's
+    return tried[0]
 
 
 def train(

@@ -3,13 +3,19 @@
 import ctypes
 import mmap
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import gather_object
+
+from pipeline.artifacts import BEGUN
+from pipeline.errors import UsageError
 
 HEAP_BYTES = 2**31 - 2**20  # malloc takes no more from the heap in one piece
 HUGE_PAGE_BYTES = 2**21
+PATIENCE = timedelta(hours=4)  # others wait while rank 0 fits linear classifiers; NCCL's ten minutes are too few
 
 
 def processes(trackers: Sequence[str] = (), folder: Path | None = None) -> Accelerator:
@@ -24,8 +30,20 @@ def processes(trackers: Sequence[str] = (), folder: Path | None = None) -> Accel
         cpu=not torch.accelerator.is_available(),
         log_with=list(trackers) or None,
         project_dir=folder,
-        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],  # no second copy of gradients
+        mixed_precision="no",  # whatever a launcher's own file says: the stages choose their precision themselves
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True),  # no second copy of gradients
+            InitProcessGroupKwargs(timeout=PATIENCE),
+        ],
     )
+
+
+def await_folder(accelerator: Accelerator, folder: Path) -> None:
+    """Wait until rank 0 has prepared ``folder``. UsageError: not all processes see the same one."""
+    accelerator.wait_for_everyone()
+    path = folder / BEGUN
+    if len({*gather_object([path.read_text("utf-8") if path.exists() else None])}) > 1:
+        raise UsageError(f"not every process sees the same {folder}: runs/ has to be one folder for all machines")
 
 
 def _suit_malloc() -> None:

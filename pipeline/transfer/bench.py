@@ -17,7 +17,7 @@ from pipeline.program import log
 from pipeline.text.documents import Document, read_jsonl
 from pipeline.text.encoded import stream
 from pipeline.text.labelled import labels_of
-from pipeline.training.processes import processes
+from pipeline.training.processes import await_folder, processes
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, longest_input, only_unknown, require_same_tokenizer
 from pipeline.transfer.embeddings import token_weights
@@ -51,7 +51,7 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     require_single(settings, several=several)
     each = of_ordered(len(labels)) if class_order(run) else np.eye(len(labels), dtype=np.float32)
     accelerator = processes()
-    accelerator.wait_for_everyone()  # rank 0 prepares the folder
+    await_folder(accelerator, out)
     classifier.quiet_transformers()
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
     length = longest_input(classifier.scratch(checkpoint, labels, 0, settings)[0], settings.max_length_tokens)
