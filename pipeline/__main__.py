@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline import artifacts, config
 from pipeline.artifacts import Run
+from pipeline.errors import UsageError
 from pipeline.program import add_run_arguments, guarded, log
 from pipeline.recipe import BESIDE, LINE, upstream
 
@@ -36,8 +37,13 @@ def main() -> None:
 
 def bring_up_to_date(arguments: argparse.Namespace) -> None:
     run = Run(config.load(arguments.config, arguments.setting), arguments.config, tuple(arguments.setting))
-    ran = 0
-    for name in upstream(arguments.stage):
+    labelled, stages, ran = run.config.labelled, upstream(arguments.stage), 0
+    if "score" in stages and not (labelled and (labelled.test or labelled.train == "sib200")):
+        raise UsageError(
+            "score will have no documents to measure on: hold some back and name them with `labelled.test=`, "
+            "or ask for an earlier stage, as `make finetune` does"
+        )
+    for name in stages:
         reason = artifacts.why_stale(LINE[name], run)
         forced = arguments.force and name == arguments.stage
         if reason is None and not forced:

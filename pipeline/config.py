@@ -189,7 +189,9 @@ class Pretrain(Settings):
             return values
         given = [k for k in ("max_minutes", "max_steps", "max_epochs") if values.get(k) is not None]
         if len(given) > 1:
-            raise ValueError(f"give one of max_minutes, max_steps and max_epochs, not {' and '.join(given)}")
+            raise ValueError(
+                f"give one of max_minutes, max_steps and max_epochs, not {' and '.join(given)}: null the rest"
+            )
         return values if given else {**values, "max_minutes": 60}
 
     @model_validator(mode="after")
@@ -328,6 +330,8 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key `{where}`: {hint}"
     if problem["type"] == "missing":
         return f"`{where}` is missing: add it to the file"
+    if problem["type"] == "tuple_type":
+        return f"`{where}` is {problem['input']!r}: write a list, [{problem['input']}] (in make's SET without spaces)"
     return f"`{where}` is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
 
 

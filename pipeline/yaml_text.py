@@ -55,7 +55,8 @@ def put(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise UsageError(f"`{name}`: `{section}` is not a section")
-    values[key] = parse(f"value: {text}", override)["value"]
+    sign = re.fullmatch(r"[^\w\s~]", text)  # `|`, `#` or `-` mean something to YAML, and themselves to a user
+    values[key] = text if sign else parse(f"value: {text}", override)["value"]
 
 
 def in_all_texts(value: Any, change: Callable[[str], Any]) -> Any:

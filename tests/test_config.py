@@ -29,6 +29,11 @@ def test_overrides_are_yaml_and_reach_any_depth(tmp_path: Path) -> None:
     assert run.pretrain.max_steps == 7
     assert run.pretrain.max_minutes is None
     assert run.corpus.extra == (config.Extra(path="a.txt", weight=0.5),)
+    for sign in "|>#-;,%":
+        labelled = _load(tmp_path, "run: a\nlanguage: or\n", f"labelled.separator={sign}").labelled
+        assert labelled
+        assert labelled.separator == sign
+    assert _load(tmp_path, "run: a\nlanguage: or\n", "corpus.dump=~").corpus.dump is None
 
 
 def test_fields_of_transformers_are_numbers_where_they_look_so(tmp_path: Path) -> None:
@@ -45,7 +50,8 @@ def test_fields_of_transformers_are_numbers_where_they_look_so(tmp_path: Path) -
         ("run: a\nlanguage: or\ncorpus: {extra: [{pth: x}]}\n", (), "`corpus.extra.0.path` is missing"),
         ("run: a\nlanguage: or\n", ("pretrain.max_steps=ten",), "`pretrain.max_steps` is 'ten'"),
         ("run: a\nlanguage: or\n", ("pretrain.max_steps",), "write section.key=value"),
-        ("run: a\nlanguage: or\n", ("pretrain.max_steps=1", "pretrain.max_minutes=1"), "give one of"),
+        ("run: a\nlanguage: or\n", ("pretrain.max_steps=1", "pretrain.max_minutes=1"), "null the rest"),
+        ("run: a\nlanguage: or\n", ("curve.sizes=10,60",), "write a list, [10,60]"),
         ("run: a\nrun: b\nlanguage: or\n", (), "the key `run` is given twice"),
         ("run: a\n", (), "`language` is missing"),
         ("run: a\nlanguage: or\npretrain:\n", (), "`pretrain` is None"),

@@ -124,6 +124,13 @@ def test_an_interrupted_stage_leaves_the_older_result_alone(text_run: Path, prog
     assert _manifest(text_run, "filter") == before
 
 
+def test_without_test_documents_no_hour_is_spent_before_it_says_so(text_run: Path, program: Program) -> None:
+    done = program("pipeline", "report", "small.yaml", "labelled={train: train.csv}")
+    assert done.returncode == 2
+    assert "labelled.test=" in done.stderr
+    assert not (text_run / "runs").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_reaches_what_a_launcher_started_and_is_waited_for(
     text_run: Path, program: Program, number: signal.Signals

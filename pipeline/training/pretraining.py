@@ -296,11 +296,12 @@ def _attempt(
     settings, accelerator = session.settings, session.accelerator
     how = ", ".join(filter(None, (plan.precision, "compiled" if plan.compiled else "not compiled", plan.attention)))
     size = plan.steps, session.tokens_a_step, session.epochs(plan)
-    log.info("pretrain: %d steps of %d tokens, %.1f epochs, %s", *size, how)
     model, wrapped, optimizers = session.start(plan)
     mean, averaged_from = WeightMean(model), plan.steps - math.ceil(settings.average_share * plan.steps)
     new: dict[str, Any] = {"step": 0, "journal": {}, "watch": {}, "figures": {}}
     before = checkpoint.load(out / "checkpoints", model, [*optimizers, mean]) or new
+    on = f"; on from step {before['step']:,}" if before["step"] else ""
+    log.info("pretrain: %d steps of %d tokens, %.1f epochs, %s%s", *size, how, on)
     watch = Watch(**before["watch"])
     figures: dict[str, Any] = before["figures"]
     journal = Journal(
