@@ -91,6 +91,13 @@ def test_quotes_in_a_table_without_quoting_are_text(tmp_path: Path, fields: list
     assert [text for _, text in read(path)] == expected
 
 
+def test_an_empty_field_wears_no_quotes_where_all_others_do(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'note,category,text\n"n","news","one, two"\n,"sport","three"\n"m","news",""\n')
+    assert read(path) == [("news", "one, two"), ("sport", "three"), ("news", "")]
+    path = write(tmp_path / "a.tsv", 'note\tcategory\ttext\n"n"\t"news"\t"one"\n\t"sport"\t"three"\n')
+    assert read(path) == [("news", "one"), ("sport", "three")]
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     texts=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=1),

@@ -170,7 +170,7 @@ def _quotes_are_text(rows: list[list[str]]) -> bool:
         opened = [field for field in column if field.startswith('"')]
         closed = [field for field in opened if len(field) > 1 and field.endswith('"')]
         needless = [field for field in closed if not {'"', "\r"} & set(field[1:-1])]
-        if len(closed) < len(opened) or (needless and len(closed) < len(column)):
+        if len(closed) < len(opened) or (needless and len(closed) < sum(map(bool, map(str.strip, column)))):
             return True
     return False
 
