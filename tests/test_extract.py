@@ -20,6 +20,7 @@ from pipeline.artifacts import Run
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.text import dump
+from pipeline.text.parallel import spreading
 
 HEADER = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="or">
 <siteinfo><sitename>W</sitename><dbname>orwiki</dbname><namespaces>
@@ -301,6 +302,16 @@ def test_no_worker_outlives_an_interrupt(tmp_path: Path, how: signal.Signals, to
     while group() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert group() == 0
+
+
+def _is_killed(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_from_outside_is_one_line() -> None:
+    killed = pytest.raises(UsageError, match=r"a worker process was killed.*: lower extract\.workers")
+    with killed, spreading(2, preload="json") as spread:
+        list(spread(_is_killed, range(3)))
 
 
 def _existing(states: Any) -> Any:
