@@ -29,6 +29,7 @@ LINE = {
             ("language", "corpus.allow_truncated", "extract"),
             ("fetch/sources.json",),
             resumes=True,
+            scratch=("counts",),
         ),
         Stage(
             "filter",

@@ -5,6 +5,7 @@ import gzip
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def test_the_same_bytes_for_every_packing_and_number_of_workers(tmp_path: Path) 
         for workers in (1, 2, 3) if name == "a.xml.bz2" else (1,):
             (folder := tmp_path / f"{name}{workers}").mkdir()
             assert run_extract(folder, content, name, workers)["documents"] == 159
-            results.add((folder / "out/dump-00000.jsonl").read_bytes())
+            results.add((folder / "out/dump.00000.jsonl").read_bytes())
     assert len(results) == 1
 
 
@@ -124,9 +125,9 @@ def test_finished_shards_of_an_interrupted_attempt_are_kept(tmp_path: Path, monk
     monkeypatch.setattr(dump, "CHUNK_BYTES", 2000)
     data = xml(*(page(n % 40 + 1) for n in range(60)))
     counts = run_extract(tmp_path, data)
-    shards = {file.name: file.read_bytes() for file in sorted((tmp_path / "out").iterdir())}
+    shards = {file.name: file.read_bytes() for file in (tmp_path / "out").glob("*.*")}
     assert len(shards) > 3
-    assert not list((tmp_path / "out").glob("*.counts"))
+    assert run_extract(tmp_path, data) == counts, "an attempt that was stopped after its last shard goes on"
 
     parse, failing = extract._articles, 5
 
@@ -137,8 +138,7 @@ def test_finished_shards_of_an_interrupted_attempt_are_kept(tmp_path: Path, monk
             raise KeyboardInterrupt
         return parse(*arguments)
 
-    for file in (tmp_path / "out").iterdir():
-        file.unlink()
+    shutil.rmtree(tmp_path / "out")
     monkeypatch.setattr(extract, "_articles", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_extract(tmp_path, data)
@@ -146,7 +146,7 @@ def test_finished_shards_of_an_interrupted_attempt_are_kept(tmp_path: Path, monk
     assert kept
     monkeypatch.setattr(extract, "_articles", parse)
     assert run_extract(tmp_path, data) == counts
-    assert {file.name: file.read_bytes() for file in sorted((tmp_path / "out").iterdir())} == shards
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").glob("*.*")} == shards
     assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in kept} == kept
 
 
@@ -180,6 +180,26 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(
         run_extract(tmp_path, data, name)
     assert "\n" not in str(refusal.value)
     assert not list((tmp_path / "out").glob("*.jsonl")) or message == "no source holds a document"
+
+
+def test_corpora_without_a_document_are_refused_as_often_as_they_are_tried(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_text('{"text": ""}\n')
+    out = sources(tmp_path, {"name": "b", "kind": "jsonl", "path": str(tmp_path / "b.jsonl")})
+    for _ in range(2):
+        with pytest.raises(UsageError, match="no source holds a document"):
+            extract.work(Here(Config(run="r", language="or"), tmp_path), out)
+
+
+def test_a_corpus_is_never_taken_for_a_part_of_a_dump(tmp_path: Path) -> None:
+    (tmp_path / "d.xml").write_bytes(xml(page(1)))
+    (tmp_path / "dump-00000.jsonl").write_text('{"text": "x"}\n')
+    out = sources(
+        tmp_path,
+        {"name": "dump", "kind": "dump", "path": str(tmp_path / "d.xml")},
+        {"name": "dump-00000", "kind": "jsonl", "path": str(tmp_path / "dump-00000.jsonl")},
+    )
+    extract.work(Here(Config(run="r", language="or", extract={"workers": 1}), tmp_path), out)
+    assert sorted((row["source"], row["text"]) for row in documents(tmp_path)) == [("dump", PROSE), ("dump-00000", "x")]
 
 
 @pytest.mark.parametrize("name", ["d.xml", "d.xml.gz", "d.xml.bz2"])
