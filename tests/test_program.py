@@ -77,6 +77,16 @@ def test_a_weight_that_changes_extracts_nothing_anew(text_run: Path, program: Pr
     ]
 
 
+def test_a_tokenizer_that_is_compared_encodes_nothing_anew(text_run: Path, program: Program) -> None:
+    _ran(program("pipeline", "encode", "small.yaml"))
+    shutil.copytree(text_run / "runs/small/tokenizer", text_run / "other")
+    assert _ran(program("pipeline", "encode", "small.yaml", "tokenizer.compare=[other]")) == ["tokenizer"]
+    assert len(json.loads((text_run / "runs/small/tokenizer/measures.json").read_text("utf-8"))) == 2
+    assert {name for name in _manifest(text_run, "encode")["inputs"] if name.startswith("tokenizer/")} == {
+        *("tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json")
+    }
+
+
 def test_what_the_program_advises_after_a_dump_that_is_cut_off_works(text_run: Path, program: Program) -> None:
     pages = "".join(
         f"<page><title>{n}</title><ns>0</ns><id>{n}</id><revision><text>{line}</text></revision></page>"
