@@ -36,6 +36,7 @@ class Run:
     config: Config
     argument: str
     settings: tuple[str, ...] = ()
+    force: bool = False  # run even where the result is up to date
 
     @property
     def folder(self) -> Path:

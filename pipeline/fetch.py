@@ -9,6 +9,7 @@ Downloads lie in ``corpora/<language>/``, where all runs of that language find t
 """
 
 import hashlib
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -21,7 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.program import log, stage_main
 from pipeline.text import labelled, labelled_checks, sources, wikipedias
 from pipeline.text.documents import Document, write_jsonl
-from pipeline.text.download import download_dump
+from pipeline.text.download import download_dump, dump_url
 
 Source = dict[str, Any]
 
@@ -31,7 +32,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     corpora = own_corpora(config)  # all that lies on this machine is looked at before anything is downloaded
     splits, faults = labelled_splits(config)
     if downloads_dump(config):
-        corpora = [published_dump(config), *corpora]
+        corpora = [fetched_dump(run) or published_dump(config), *corpora]
 
     (out / "labelled").mkdir()
     for role, rows in splits.items():
@@ -107,6 +108,21 @@ def digest(path: Path) -> str:
         return artifacts.sha256(path)
     listing = [f"{artifacts.sha256(file)}  {file.relative_to(path)}\n" for file in artifacts.files_below(path)]
     return hashlib.sha256("".join(listing).encode()).hexdigest()
+
+
+def fetched_dump(run: Run) -> Source | None:
+    """The dump that this run has already: to correct a label should bring no newer one, nor need the network."""
+    file, corpus = run.input("fetch/sources.json"), run.config.corpus
+    assert corpus.dump, "only called where one is to be downloaded"
+    url = dump_url(corpus.mirror, wikipedias.dump_prefix(run.config.language), corpus.dump)
+    for source in json.loads(file.read_text("utf-8")) if file.exists() and not run.force else []:
+        path = Path(source["path"])
+        if source.get("url") == url and path.is_file() and digest(path) == source["sha256"]:
+            log.info(
+                "fetch: %s stays (to look for a newer one: python -m pipeline fetch %s --force)", path, run.argument
+            )
+            return {**source, "weight": 1.0}
+    return None
 
 
 def published_dump(config: Config) -> Source:

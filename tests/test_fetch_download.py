@@ -259,6 +259,35 @@ def test_fetch_downloads_and_tells_date_and_digest(mirror: Mirror, tmp_path: Pat
     assert mirror.dump_requests() == ["whole"]
 
 
+def test_a_label_that_is_corrected_brings_no_newer_dump_and_needs_no_mirror(
+    mirror: Mirror, tmp_path: Path, program: Program
+) -> None:
+    (tmp_path / "train.tsv").write_text("category\ttext\na\tx\nb\ty\n", "utf-8")
+    settings = ("or", f"corpus.mirror={mirror.url}", "labelled.train=train.tsv")
+    sources = tmp_path / "runs/or/fetch/sources.json"
+
+    def dates(*arguments: str) -> list[str]:
+        done = program("fetch", *settings, *arguments)
+        assert done.returncode == 0, done.stderr
+        return [source["date"] for source in json.loads(sources.read_text("utf-8"))]
+
+    mirror.publish()
+    assert dates() == ["20260901"]
+    for path, content in [*mirror.files.items()]:
+        mirror.files[path] = content.replace(b"orwiki-20260901", b"orwiki-20261001")
+    with (tmp_path / "train.tsv").open("a", encoding="utf-8") as file:
+        file.write("b\tz\n")
+    requests = len(mirror.log)
+    assert dates() == ["20260901"]
+    assert len(mirror.log) == requests
+    assert dates("--force") == ["20261001"]
+    assert dates("corpus.dump=20260901") == ["20260901"], "another dump is asked for"
+    damaged = tmp_path / f"corpora/or/{DATED}"
+    damaged.write_bytes(DUMP[:-1])
+    assert dates("corpus.dump=20260901", "labelled.remove_leaked=false") == ["20260901"]
+    assert damaged.read_bytes() == DUMP
+
+
 def test_an_interrupted_download_goes_on_at_the_next_command(mirror: Mirror, tmp_path: Path, program: Program) -> None:
     mirror.publish()
     mirror.faults = ["stall"]

@@ -18,6 +18,7 @@ USER_AGENT = (
     f"akshara/{__version__} (turns a Wikipedia dump of a low-resource language into a document classifier) "
     f"requests/{requests.__version__}"
 )
+ARTICLES = "-pages-articles.xml.bz2"  # after prefix and date, in the name of what is wanted
 ATTEMPTS = 6  # in a row without a byte more
 BACKOFF_SECONDS = 2.0  # doubles with every attempt
 TIMEOUT_SECONDS = (15, 60)  # to connect, and between two packets
@@ -42,11 +43,10 @@ def download_dump(mirror: str, prefix: str, date: str, folder: Path) -> Dump:
     server cannot be reached, or what it sends twice fails its own checksum.
     """
     with _session() as session:
-        base = f"{mirror.rstrip('/')}/{prefix}/{date}/{prefix}-{date}"
-        url = f"{base}-pages-articles.xml.bz2"
-        day, checksum = _published_checksum(session, base, prefix)
+        url = dump_url(mirror, prefix, date)
+        day, checksum = _published_checksum(session, url.removesuffix(ARTICLES), prefix)
         day = day if date == "latest" else date
-        target = folder / f"{prefix}-{day or date}-pages-articles.xml.bz2"
+        target = folder / f"{prefix}-{day or date}{ARTICLES}"
         if checksum is None:
             log.warning("fetch: %s publishes no checksum of this dump: it is taken unchecked", mirror)
         elif target.exists() and _matches(target, checksum):
@@ -56,6 +56,10 @@ def download_dump(mirror: str, prefix: str, date: str, folder: Path) -> Dump:
         _download(session, url, target, checksum)
         log.info("fetch: %s downloaded, %s bytes", target, f"{target.stat().st_size:,}")
         return Dump(target, url, day)
+
+
+def dump_url(mirror: str, prefix: str, date: str) -> str:
+    return f"{mirror.rstrip('/')}/{prefix}/{date}/{prefix}-{date}{ARTICLES}"
 
 
 def _session() -> requests.Session:
@@ -91,7 +95,7 @@ def _published_checksum(session: requests.Session, base: str, prefix: str) -> tu
         if answer.status_code == 404:
             continue
         _require_ok(answer)
-        line = rf"^([0-9a-f]+) [ *]{prefix}-(\d{{8}})-pages-articles\.xml\.bz2\s*$"
+        line = rf"^([0-9a-f]+) [ *]{prefix}-(\d{{8}}){re.escape(ARTICLES)}\s*$"
         if found := re.search(line, answer.text, re.MULTILINE):
             return found[2], Checksum(algorithm, found[1])
     return None, None
