@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from pipeline import extract
@@ -22,6 +24,7 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.text import dump
 from pipeline.text.parallel import spreading
+from pipeline.text.plain import dataset_rows
 
 HEADER = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="or">
 <siteinfo><sitename>W</sitename><dbname>orwiki</dbname><namespaces>
@@ -268,6 +271,38 @@ def test_plain_corpora_of_each_kind_become_documents(tmp_path: Path) -> None:
         ("d", "i", "", "r"),
     ]
     assert [counts[name].get("empty", 0) for name in "abcd"] == [1, 1, 1, 0]
+
+
+def test_parquet_files_that_agree_in_nothing_but_the_text_are_one_corpus(tmp_path: Path) -> None:
+    tables: list[dict[str, Any]] = [
+        {"text": pyarrow.nulls(2)},
+        {"text": ["a"], "id": [1], "title": ["T"]},
+        {"text": pyarrow.array(["b"]).dictionary_encode(), "id": ["x"], "url": ["u"]},
+    ]
+    (folder := tmp_path / "parquet").mkdir()
+    for number, columns in enumerate(tables):
+        pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{number}.parquet")
+    assert list(dataset_rows(folder)) == [
+        *("empty", "empty"),
+        {"id": "1", "title": "T", "text": "a"},
+        {"id": "x", "title": "", "text": "b"},
+    ]
+    (folder / "3.parquet").touch()
+    with pytest.raises(UsageError, match=r"3\.parquet cannot be read \(Parquet file size is 0 bytes\): get it again"):
+        list(dataset_rows(folder))
+    pyarrow.parquet.write_table(pyarrow.table({"body": ["a"]}), folder / "3.parquet")
+    with pytest.raises(UsageError, match=r"3\.parquet has no column `text`, only body"):
+        list(dataset_rows(folder))
+
+
+def test_a_saved_dataset_with_sound_is_read_for_its_text(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    features = {"text": {"dtype": "string", "_type": "Value"}, "sound": {"_type": "Audio"}}
+    told = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pyarrow.table({"text": ["a"], "sound": [{"bytes": b"RIFF", "path": "a.wav"}]})
+    Dataset(table.replace_schema_metadata(told)).save_to_disk(tmp_path / "saved")
+    assert [*dataset_rows(tmp_path / "saved")] == [{"id": "1", "title": "", "text": "a"}]
 
 
 @pytest.mark.parametrize(
