@@ -157,11 +157,12 @@ def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_ch
         splits[role] = with_text_and_label(rows, name)
         log.info("fetch: %s: %d documents from %s", role, len(splits[role]), name)
     splits = labelled.alike({role: splits[role] for role in given})
+    before = {label.strip() for label in class_sizes(splits["train"])}
     splits, faults = labelled_checks.checked(splits, remove_leaked=wanted.remove_leaked)
     faults["number_labels"] &= not wanted.order
     for line in labelled_checks.lines(faults):
         log.warning("fetch: %s", line)
-    require_classes(splits, names)
+    require_classes(splits, names, before)
     require_order(wanted.order, splits["train"])
     return splits, faults
 
@@ -175,8 +176,11 @@ def with_text_and_label(rows: list[Document], name: str) -> list[Document]:
     return kept
 
 
-def require_classes(splits: labelled_checks.Splits, names: dict[str, str | None]) -> None:
-    """UsageError: train has fewer than two classes, or another split has one that train never saw."""
+def require_classes(splits: labelled_checks.Splits, names: dict[str, str | None], before: set[str]) -> None:
+    """UsageError: train has fewer than two classes, or another split has one that train never saw.
+
+    ``before`` are the classes of train before documents were taken out.
+    """
     classes = class_sizes(splits["train"])
     if len(classes) < 2:
         raise UsageError(
@@ -184,8 +188,9 @@ def require_classes(splits: labelled_checks.Splits, names: dict[str, str | None]
         )
     for role in splits.keys() - {"train"}:
         if unseen := sorted(class_sizes(splits[role]).keys() - classes.keys()):
+            why = " but what is also in test, and taken out" if unseen[0] in before else ""
             raise UsageError(
-                f"{names[role]} has the label `{unseen[0]}`, of which {names['train']} has no document: "
+                f"{names[role]} has the label `{unseen[0]}`, of which {names['train']} has no document{why}: "
                 "add some to train or correct the label"
             )
 
