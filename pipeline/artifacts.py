@@ -36,6 +36,7 @@ class Run:
     config: Config
     argument: str
     settings: tuple[str, ...] = ()
+    force: bool = False  # run even where the result is up to date
 
     @property
     def folder(self) -> Path:
@@ -181,9 +182,13 @@ def require_upstream(stage: Stage, run: Run) -> None:
 
 
 def open_part(stage: Stage, run: Run, made_from: dict[str, Any]) -> Path:
-    """The folder to fill. What an interrupted attempt left stays where the stage can go on from it."""
+    """The folder to fill. What an interrupted attempt left stays where the stage can go on from it.
+
+    What was begun from other things goes, unless it is training, which may hold hours of work: ``begin`` refuses that.
+    """
     part = run.folder / f"{stage.name}.part"
-    if not stage.resumes or not (part / BEGUN).exists():
+    goes_on = stage.resumes and (part / BEGUN).exists() and (stage.distributed or not _changed(part, made_from))
+    if not goes_on:
         shutil.rmtree(part, ignore_errors=True)
     begin(part, made_from)
     return part
@@ -191,13 +196,16 @@ def open_part(stage: Stage, run: Run, made_from: dict[str, Any]) -> Path:
 
 def begin(folder: Path, made_from: dict[str, Any]) -> None:
     """Begin to work in ``folder``, or go on there. UsageError: it was begun with other settings or inputs."""
-    begun = folder / BEGUN
-    if begun.exists() and (changed := difference(json.loads(begun.read_text("utf-8")), made_from)):
+    if (folder / BEGUN).exists() and (changed := _changed(folder, made_from)):
         raise UsageError(
             f"{folder} was begun under other settings ({changed}): set that back to go on, or delete {folder}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(begun, made_from)
+    write_json(folder / BEGUN, made_from)
+
+
+def _changed(folder: Path, made_from: dict[str, Any]) -> str | None:
+    return difference(json.loads((folder / BEGUN).read_text("utf-8")), made_from)
 
 
 def finish_part(part: Path, about: dict[str, Any], scratch: tuple[str, ...] = ()) -> None:

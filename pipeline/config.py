@@ -62,11 +62,15 @@ class Labelled(Settings):
 
 
 class Extract(Settings):
-    workers: int | Literal["auto"] = Field("auto", exclude=True, description="processes; auto: one a core")
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", exclude=True, description="processes; auto: one a core"
+    )
 
 
 class Filter(Settings):
-    workers: int | Literal["auto"] = Field("auto", exclude=True, description="processes; auto: one a core")
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", exclude=True, description="processes; auto: one a core"
+    )
     min_words: int = Field(5, ge=1, description="shorter documents are dropped")
     scripts: tuple[str, ...] | Literal["auto"] = Field(
         "auto", description="ISO 15924 codes, e.g. [Orya]; auto: those of the language in CLDR"
@@ -79,7 +83,7 @@ class Filter(Settings):
         None, description="path of a fastText model (GlotLID, lid.176) that judges the language in place of that check"
     )
     stub_cap: int | None = Field(
-        10, ge=0, description="articles kept that are one sentence pattern with other values; null: all"
+        10, ge=1, description="articles kept that are one sentence pattern with other values; null: all"
     )
     valid_share: float = Field(0.05, gt=0, lt=1, description="share of documents held out for validation")
     temperature: float = Field(1.0, ge=1, description="above 1, smaller corpora are repeated; n^(1/T) sampling")
@@ -98,7 +102,9 @@ class Tokenizer(Settings):
 
 
 class Encode(Settings):
-    workers: int | Literal["auto"] = Field("auto", exclude=True, description="threads; auto: one a core")
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", exclude=True, description="threads; auto: one a core"
+    )
 
 
 class Model(Settings):

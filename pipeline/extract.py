@@ -1,8 +1,9 @@
 """Turn wikitext and extra corpora into plain documents.
 
 Reads   ``fetch/sources.json``: a list of {name, kind: dump | text | jsonl | dataset, path, sha256}.
-Writes  ``extract/<name>-00000.jsonl`` … for a dump, ``extract/<name>.jsonl`` for any other corpus: ``id``, ``title``,
-        ``text``, ``source`` (the corpus' name); for articles also ``headings``, ``categories`` and ``links``.
+Writes  ``extract/<name>.00000.jsonl`` … for a dump, ``extract/<name>.jsonl`` for any other corpus, whose name has no
+        dot: ``id``, ``title``, ``text``, ``source`` (the corpus' name); for articles also ``headings``, ``categories``
+        and ``links``.
 
 ``text`` holds one paragraph, list item or section heading a line, free of markup; ``headings`` lists the lines
 that are headings. Two documents are the same only where both ``source`` and ``id`` are.
@@ -16,7 +17,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.artifacts import Run
+from pipeline.artifacts import Run, write_json
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.program import log, progress, stage_main
@@ -61,8 +62,6 @@ def work(run: Run, out: Path) -> dict[str, Any]:
             else:
                 counts[name] = _corpus(name, DOCUMENTS[source["kind"]](path), out)
             log.info("extract: %s: %s", name, _sentence(counts[name]))
-    for done in out.glob("*.counts"):
-        done.unlink()
     if not any(kept["documents"] for kept in counts.values()):
         raise UsageError("no source holds a document: check corpus.dump and corpus.extra")
     return {name: dict(sorted(each.items())) for name, each in counts.items()}
@@ -86,8 +85,8 @@ def _dump(name: str, path: Path, config: Config, out: Path, spread: Spread) -> C
     chunks, site = _site(chunks, (config.language, info.language), info, spread)
     counts, seen = Counts(), _Seen()
     for number in count():
-        shard = out / f"{name}-{number:05}.jsonl"
-        if not shard.exists():
+        shard = out / f"{name}.{number:05}.jsonl"
+        if not _counts_file(shard).exists():
             break
         counts += _kept_counts(shard)
         for row in read_jsonl(shard):
@@ -97,7 +96,7 @@ def _dump(name: str, path: Path, config: Config, out: Path, spread: Spread) -> C
     for first in batches:
         counts += _write(shard, chain([first], islice(batches, SHARD_CHUNKS - 1)))
         number += 1
-        shard = out / f"{name}-{number:05}.jsonl"
+        shard = out / f"{name}.{number:05}.jsonl"
     return counts
 
 
@@ -171,7 +170,7 @@ def _unseen(batch: Batch, seen: _Seen) -> Batch:
 
 def _corpus(name: str, rows: Iterable[Document | str], out: Path) -> Counts:
     file = out / f"{name}.jsonl"
-    if file.exists():
+    if _counts_file(file).exists():
         return _kept_counts(file)
 
     def batches() -> Iterator[Batch]:
@@ -185,7 +184,7 @@ def _corpus(name: str, rows: Iterable[Document | str], out: Path) -> Counts:
 
 
 def _write(path: Path, batches: Iterable[Batch]) -> Counts:
-    """Write documents as JSON lines; the file has its name only once it is whole, and its counts lie beside it."""
+    """Write documents as JSON lines; the file has its name only once it is whole, and then its counts follow."""
     counts, unfinished = Counts(), path.with_suffix(".unfinished")
     with unfinished.open("wb") as file:
         for reasons, lines in batches:
@@ -195,13 +194,19 @@ def _write(path: Path, batches: Iterable[Batch]) -> Counts:
                 counts["words"] += each.words
                 counts["text_bytes"] += each.text_bytes
                 file.write(each.json)
-    path.with_suffix(".counts").write_text(json.dumps(counts), "utf-8")
     unfinished.replace(path)
+    _counts_file(path).parent.mkdir(exist_ok=True)
+    write_json(_counts_file(path), counts)
     return counts
 
 
+def _counts_file(path: Path) -> Path:
+    """What a later attempt knows a finished file by. It is needed until the stage is finished."""
+    return path.parent / "counts" / path.with_suffix(".json").name
+
+
 def _kept_counts(path: Path) -> Counts:
-    return Counts(json.loads(path.with_suffix(".counts").read_text("utf-8")))
+    return Counts(json.loads(_counts_file(path).read_text("utf-8")))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Downloads lie in ``corpora/<language>/``, where all runs of that language find t
 """
 
 import hashlib
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -21,7 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.program import log, stage_main
 from pipeline.text import labelled, labelled_checks, sources, wikipedias
 from pipeline.text.documents import Document, write_jsonl
-from pipeline.text.download import download_dump
+from pipeline.text.download import download_dump, dump_url
 
 Source = dict[str, Any]
 
@@ -31,7 +32,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     corpora = own_corpora(config)  # all that lies on this machine is looked at before anything is downloaded
     splits, faults = labelled_splits(config)
     if downloads_dump(config):
-        corpora = [published_dump(config), *corpora]
+        corpora = [fetched_dump(run) or published_dump(config), *corpora]
 
     (out / "labelled").mkdir()
     for role, rows in splits.items():
@@ -109,6 +110,21 @@ def digest(path: Path) -> str:
     return hashlib.sha256("".join(listing).encode()).hexdigest()
 
 
+def fetched_dump(run: Run) -> Source | None:
+    """The dump that this run has already: to correct a label should bring no newer one, nor need the network."""
+    file, corpus = run.input("fetch/sources.json"), run.config.corpus
+    assert corpus.dump, "only called where one is to be downloaded"
+    url = dump_url(corpus.mirror, wikipedias.dump_prefix(run.config.language), corpus.dump)
+    for source in json.loads(file.read_text("utf-8")) if file.exists() and not run.force else []:
+        path = Path(source["path"])
+        if source.get("url") == url and path.is_file() and digest(path) == source["sha256"]:
+            log.info(
+                "fetch: %s stays (to look for a newer one: python -m pipeline fetch %s --force)", path, run.argument
+            )
+            return {**source, "weight": 1.0}
+    return None
+
+
 def published_dump(config: Config) -> Source:
     prefix = wikipedias.dump_prefix(config.language)
     assert config.corpus.dump, "only called where one is to be downloaded"
@@ -141,11 +157,12 @@ def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_ch
         splits[role] = with_text_and_label(rows, name)
         log.info("fetch: %s: %d documents from %s", role, len(splits[role]), name)
     splits = labelled.alike({role: splits[role] for role in given})
+    before = {label.strip() for label in class_sizes(splits["train"])}
     splits, faults = labelled_checks.checked(splits, remove_leaked=wanted.remove_leaked)
     faults["number_labels"] &= not wanted.order
     for line in labelled_checks.lines(faults):
         log.warning("fetch: %s", line)
-    require_classes(splits, names)
+    require_classes(splits, names, before)
     require_order(wanted.order, splits["train"])
     return splits, faults
 
@@ -159,8 +176,11 @@ def with_text_and_label(rows: list[Document], name: str) -> list[Document]:
     return kept
 
 
-def require_classes(splits: labelled_checks.Splits, names: dict[str, str | None]) -> None:
-    """UsageError: train has fewer than two classes, or another split has one that train never saw."""
+def require_classes(splits: labelled_checks.Splits, names: dict[str, str | None], before: set[str]) -> None:
+    """UsageError: train has fewer than two classes, or another split has one that train never saw.
+
+    ``before`` are the classes of train before documents were taken out.
+    """
     classes = class_sizes(splits["train"])
     if len(classes) < 2:
         raise UsageError(
@@ -168,8 +188,9 @@ def require_classes(splits: labelled_checks.Splits, names: dict[str, str | None]
         )
     for role in splits.keys() - {"train"}:
         if unseen := sorted(class_sizes(splits[role]).keys() - classes.keys()):
+            why = " but what is also in test, and taken out" if unseen[0] in before else ""
             raise UsageError(
-                f"{names[role]} has the label `{unseen[0]}`, of which {names['train']} has no document: "
+                f"{names[role]} has the label `{unseen[0]}`, of which {names['train']} has no document{why}: "
                 "add some to train or correct the label"
             )
 

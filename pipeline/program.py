@@ -69,10 +69,11 @@ def stage_main(name: str, work: Callable[[Run, Path], dict[str, Any]]) -> NoRetu
     arguments = parser.parse_args()
 
     def body() -> None:
-        run = Run(config.load(arguments.config, arguments.setting), arguments.config, tuple(arguments.setting))
+        settings = tuple(arguments.setting)
+        run = Run(config.load(arguments.config, settings), arguments.config, settings, arguments.force)
         artifacts.require_upstream(stage, run)
         made_from = artifacts.with_external(stage, run, artifacts.ingredients(stage, run))
-        if not arguments.force and artifacts.why_stale(stage, run) is None:
+        if not run.force and artifacts.why_stale(stage, run) is None:
             log.info("%s: up to date", name)
             return
         if RANK:  # the folder is rank 0's to prepare and to finish; `work` waits for it

@@ -6,6 +6,8 @@ folder under ``runs/<run>/``.
 
 from typing import NamedTuple
 
+from pipeline.model.checkpoints import TOKENIZER_FILES
+
 
 class Stage(NamedTuple):
     name: str
@@ -16,6 +18,8 @@ class Stage(NamedTuple):
     distributed: bool = False  # may run under `accelerate launch`
     scratch: tuple[str, ...] = ()  # folders that it goes on from, and that go when the result is whole
 
+
+TOKENIZER = tuple(f"tokenizer/{pattern}" for pattern in TOKENIZER_FILES)  # and not the measures beside it
 
 LINE = {
     stage.name: stage
@@ -29,6 +33,7 @@ LINE = {
             ("language", "corpus.allow_truncated", "extract"),
             ("fetch/sources.json",),
             resumes=True,
+            scratch=("counts",),
         ),
         Stage(
             "filter",
@@ -41,13 +46,13 @@ LINE = {
             "encode",
             "turn text into packed token ids",
             ("encode",),
-            ("filter/train.jsonl", "filter/valid.jsonl", "tokenizer/*"),
+            ("filter/train.jsonl", "filter/valid.jsonl", *TOKENIZER),
         ),
         Stage(
             "pretrain",
             "train the masked language model",
             ("model", "pretrain"),
-            ("encode/*", "tokenizer/*"),
+            ("encode/*", *TOKENIZER),
             True,
             True,
             ("checkpoints", "compiled"),
@@ -59,7 +64,7 @@ LINE = {
             (
                 "pretrain/model.safetensors",
                 "pretrain/config.json",
-                "tokenizer/*",
+                *TOKENIZER,
                 "fetch/labelled/train.jsonl",
                 "fetch/labelled/dev.jsonl",
                 "fetch/labelled/order.json",

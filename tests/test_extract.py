@@ -5,6 +5,7 @@ import gzip
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from pipeline import extract
@@ -20,6 +23,8 @@ from pipeline.artifacts import Run
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.text import dump
+from pipeline.text.parallel import spreading
+from pipeline.text.plain import dataset_rows
 
 HEADER = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="or">
 <siteinfo><sitename>W</sitename><dbname>orwiki</dbname><namespaces>
@@ -114,7 +119,7 @@ def test_the_same_bytes_for_every_packing_and_number_of_workers(tmp_path: Path) 
         for workers in (1, 2, 3) if name == "a.xml.bz2" else (1,):
             (folder := tmp_path / f"{name}{workers}").mkdir()
             assert run_extract(folder, content, name, workers)["documents"] == 159
-            results.add((folder / "out/dump-00000.jsonl").read_bytes())
+            results.add((folder / "out/dump.00000.jsonl").read_bytes())
     assert len(results) == 1
 
 
@@ -123,9 +128,9 @@ def test_finished_shards_of_an_interrupted_attempt_are_kept(tmp_path: Path, monk
     monkeypatch.setattr(dump, "CHUNK_BYTES", 2000)
     data = xml(*(page(n % 40 + 1) for n in range(60)))
     counts = run_extract(tmp_path, data)
-    shards = {file.name: file.read_bytes() for file in sorted((tmp_path / "out").iterdir())}
+    shards = {file.name: file.read_bytes() for file in (tmp_path / "out").glob("*.*")}
     assert len(shards) > 3
-    assert not list((tmp_path / "out").glob("*.counts"))
+    assert run_extract(tmp_path, data) == counts, "an attempt that was stopped after its last shard goes on"
 
     parse, failing = extract._articles, 5
 
@@ -136,8 +141,7 @@ def test_finished_shards_of_an_interrupted_attempt_are_kept(tmp_path: Path, monk
             raise KeyboardInterrupt
         return parse(*arguments)
 
-    for file in (tmp_path / "out").iterdir():
-        file.unlink()
+    shutil.rmtree(tmp_path / "out")
     monkeypatch.setattr(extract, "_articles", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_extract(tmp_path, data)
@@ -145,7 +149,7 @@ def test_finished_shards_of_an_interrupted_attempt_are_kept(tmp_path: Path, monk
     assert kept
     monkeypatch.setattr(extract, "_articles", parse)
     assert run_extract(tmp_path, data) == counts
-    assert {file.name: file.read_bytes() for file in sorted((tmp_path / "out").iterdir())} == shards
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").glob("*.*")} == shards
     assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in kept} == kept
 
 
@@ -179,6 +183,26 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(
         run_extract(tmp_path, data, name)
     assert "\n" not in str(refusal.value)
     assert not list((tmp_path / "out").glob("*.jsonl")) or message == "no source holds a document"
+
+
+def test_corpora_without_a_document_are_refused_as_often_as_they_are_tried(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_text('{"text": ""}\n')
+    out = sources(tmp_path, {"name": "b", "kind": "jsonl", "path": str(tmp_path / "b.jsonl")})
+    for _ in range(2):
+        with pytest.raises(UsageError, match="no source holds a document"):
+            extract.work(Here(Config(run="r", language="or"), tmp_path), out)
+
+
+def test_a_corpus_is_never_taken_for_a_part_of_a_dump(tmp_path: Path) -> None:
+    (tmp_path / "d.xml").write_bytes(xml(page(1)))
+    (tmp_path / "dump-00000.jsonl").write_text('{"text": "x"}\n')
+    out = sources(
+        tmp_path,
+        {"name": "dump", "kind": "dump", "path": str(tmp_path / "d.xml")},
+        {"name": "dump-00000", "kind": "jsonl", "path": str(tmp_path / "dump-00000.jsonl")},
+    )
+    extract.work(Here(Config(run="r", language="or", extract={"workers": 1}), tmp_path), out)
+    assert sorted((row["source"], row["text"]) for row in documents(tmp_path)) == [("dump", PROSE), ("dump-00000", "x")]
 
 
 @pytest.mark.parametrize("name", ["d.xml", "d.xml.gz", "d.xml.bz2"])
@@ -249,6 +273,38 @@ def test_plain_corpora_of_each_kind_become_documents(tmp_path: Path) -> None:
     assert [counts[name].get("empty", 0) for name in "abcd"] == [1, 1, 1, 0]
 
 
+def test_parquet_files_that_agree_in_nothing_but_the_text_are_one_corpus(tmp_path: Path) -> None:
+    tables: list[dict[str, Any]] = [
+        {"text": pyarrow.nulls(2)},
+        {"text": ["a"], "id": [1], "title": ["T"]},
+        {"text": pyarrow.array(["b"]).dictionary_encode(), "id": ["x"], "url": ["u"]},
+    ]
+    (folder := tmp_path / "parquet").mkdir()
+    for number, columns in enumerate(tables):
+        pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{number}.parquet")
+    assert list(dataset_rows(folder)) == [
+        *("empty", "empty"),
+        {"id": "1", "title": "T", "text": "a"},
+        {"id": "x", "title": "", "text": "b"},
+    ]
+    (folder / "3.parquet").touch()
+    with pytest.raises(UsageError, match=r"3\.parquet cannot be read \(Parquet file size is 0 bytes\): get it again"):
+        list(dataset_rows(folder))
+    pyarrow.parquet.write_table(pyarrow.table({"body": ["a"]}), folder / "3.parquet")
+    with pytest.raises(UsageError, match=r"3\.parquet has no column `text`, only body"):
+        list(dataset_rows(folder))
+
+
+def test_a_saved_dataset_with_sound_is_read_for_its_text(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    features = {"text": {"dtype": "string", "_type": "Value"}, "sound": {"_type": "Audio"}}
+    told = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pyarrow.table({"text": ["a"], "sound": [{"bytes": b"RIFF", "path": "a.wav"}]})
+    Dataset(table.replace_schema_metadata(told)).save_to_disk(tmp_path / "saved")
+    assert [*dataset_rows(tmp_path / "saved")] == [{"id": "1", "title": "", "text": "a"}]
+
+
 @pytest.mark.parametrize(
     ("line", "message"), [("{", "line 1, is not JSON"), ('{"txt": "a"}', "no `text`.*txt"), ("[1]", "no `text`")]
 )
@@ -301,6 +357,16 @@ def test_no_worker_outlives_an_interrupt(tmp_path: Path, how: signal.Signals, to
     while group() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert group() == 0
+
+
+def _is_killed(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_from_outside_is_one_line() -> None:
+    killed = pytest.raises(UsageError, match=r"a worker process was killed.*: lower extract\.workers")
+    with killed, spreading(2, preload="json") as spread:
+        list(spread(_is_killed, range(3)))
 
 
 def _existing(states: Any) -> Any:

@@ -158,6 +158,17 @@ def test_faults_of_labelled_documents_are_told_counted_and_mended(files: Path, p
     assert "leak&ed" in (folder / "train.jsonl").read_text("utf-8")
 
 
+def test_a_class_whose_only_documents_are_in_test_is_said_to_be_taken_out(files: Path, program: Program) -> None:
+    (files / "train.tsv").write_text(TRAIN + "weather\tit rains\n", "utf-8")
+    (files / "test.tsv").write_text("category\ttext\nweather\tIt rains.\n", "utf-8")
+    code, said = fetch(program, "corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.test=test.tsv")
+    assert (code, said) == (
+        2,
+        "error: test.tsv has the label `weather`, of which train.tsv has no document but what is also in test, and "
+        "taken out: add some to train or correct the label",
+    )
+
+
 def test_documents_with_several_labels_are_handed_on_with_a_list_each(files: Path, program: Program) -> None:
     (files / "train.tsv").write_text("category\ttext\na| b\tx\nb\ty\n|\tz\n", "utf-8")
     settings = ["corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.separator='|'"]
@@ -209,6 +220,13 @@ def test_a_corpus_that_is_not_what_its_name_says_is_refused(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=message):
         corpora_in(tmp_path / name)
+
+
+def test_text_beside_a_dataset_is_not_left_out_without_a_word(files: Path) -> None:
+    assert corpora_in(files / "saved") == [("dataset", files / "saved")]
+    (files / "saved/more.txt").write_text("ଗପ\n", "utf-8")
+    with pytest.raises(UsageError, match=r"saved holds a dataset and .*saved/more\.txt, too: give each a folder"):
+        corpora_in(files / "saved")
 
 
 def test_dumps_are_known_in_every_packing(tmp_path: Path) -> None:

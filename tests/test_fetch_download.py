@@ -3,14 +3,17 @@
 import bz2
 import hashlib
 import json
+import logging
 import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Program
@@ -36,6 +39,7 @@ class Mirror(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.faults: list[str | int] = []
         self.ranges = True
+        self.retry_after = "0"
         self.stalled = threading.Event()
         self.log: list[tuple[str, dict[str, str]]] = []
 
@@ -62,7 +66,7 @@ class Answer(BaseHTTPRequestHandler):
         if content is None or isinstance(fault, int):
             self.send_response(fault if isinstance(fault, int) else 404)
             if fault == 503:
-                self.send_header("Retry-After", "0")
+                self.send_header("Retry-After", self.server.retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -109,7 +113,7 @@ def get(mirror: Mirror, folder: Path, date: str = "latest") -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.glob("[!.]*"))
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "md5"])
@@ -195,6 +199,46 @@ def test_a_server_that_stays_busy_is_given_up(mirror: Mirror, tmp_path: Path) ->
     assert names(tmp_path) == []
 
 
+def test_a_server_that_asks_to_wait_is_obeyed_aloud_and_not_for_long(
+    mirror: Mirror, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "akshara")
+    mirror.publish()
+    mirror.retry_after, mirror.faults = "1", [503]
+    assert get(mirror, tmp_path).read_bytes() == DUMP
+    assert "the server asks to wait 1 s (503 Service Unavailable)" in caplog.text
+    (tmp_path / DATED).unlink()
+    mirror.retry_after, mirror.faults = "3600", [503]
+    with pytest.raises(UsageError, match=r"asks to wait 60 minutes .*: run the same command again then"):
+        get(mirror, tmp_path)
+
+
+def test_runs_that_download_at_once_take_turns(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "akshara")
+    mirror.publish()
+    ready = threading.Barrier(2)
+    asked, received = download._published_checksum, download._receive
+
+    def together(*arguments: Any) -> Any:
+        answer = asked(*arguments)
+        ready.wait(10)
+        return answer
+
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.5)
+        received(*arguments)
+
+    monkeypatch.setattr(download, "_published_checksum", together)
+    monkeypatch.setattr(download, "_receive", slowly)
+    with ThreadPoolExecutor(2) as runs:
+        paths = list(runs.map(lambda _: get(mirror, tmp_path), range(2)))
+    assert [path.read_bytes() for path in paths] == [DUMP, DUMP]
+    assert mirror.dump_requests() == ["whole"]
+    assert caplog.text.count("another run is downloading") == 1
+
+
 def test_a_wrong_checksum_is_tried_once_more_and_then_refused(mirror: Mirror, tmp_path: Path) -> None:
     mirror.publish(listed=b"something else")
     with pytest.raises(UsageError, match="another checksum than its server publishes"):
@@ -234,6 +278,12 @@ def test_a_date_without_dump_is_said_so(mirror: Mirror, tmp_path: Path) -> None:
     assert not any((tmp_path / "corpora").glob("*.bz2"))
 
 
+def test_an_address_that_is_none_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    with pytest.raises(UsageError, match=r"cannot be reached \('a\.\.b', label empty or too long\): check .*mirror"):
+        download_dump("http://a..b/", "orwiki", "latest", tmp_path)
+
+
 def test_no_server_is_one_line(mirror: Mirror, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"sums\.txt cannot be reached \(.*refused\): check the network"):
         download_dump("http://127.0.0.1:9", "orwiki", "latest", tmp_path)
@@ -257,6 +307,35 @@ def test_fetch_downloads_and_tells_date_and_digest(mirror: Mirror, tmp_path: Pat
     again = program("fetch", "or", f"corpus.mirror={mirror.url}", "labelled=null")
     assert "up to date" in again.stderr
     assert mirror.dump_requests() == ["whole"]
+
+
+def test_a_label_that_is_corrected_brings_no_newer_dump_and_needs_no_mirror(
+    mirror: Mirror, tmp_path: Path, program: Program
+) -> None:
+    (tmp_path / "train.tsv").write_text("category\ttext\na\tx\nb\ty\n", "utf-8")
+    settings = ("or", f"corpus.mirror={mirror.url}", "labelled.train=train.tsv")
+    sources = tmp_path / "runs/or/fetch/sources.json"
+
+    def dates(*arguments: str) -> list[str]:
+        done = program("fetch", *settings, *arguments)
+        assert done.returncode == 0, done.stderr
+        return [source["date"] for source in json.loads(sources.read_text("utf-8"))]
+
+    mirror.publish()
+    assert dates() == ["20260901"]
+    for path, content in [*mirror.files.items()]:
+        mirror.files[path] = content.replace(b"orwiki-20260901", b"orwiki-20261001")
+    with (tmp_path / "train.tsv").open("a", encoding="utf-8") as file:
+        file.write("b\tz\n")
+    requests = len(mirror.log)
+    assert dates() == ["20260901"]
+    assert len(mirror.log) == requests
+    assert dates("--force") == ["20261001"]
+    assert dates("corpus.dump=20260901") == ["20260901"], "another dump is asked for"
+    damaged = tmp_path / f"corpora/or/{DATED}"
+    damaged.write_bytes(DUMP[:-1])
+    assert dates("corpus.dump=20260901", "labelled.remove_leaked=false") == ["20260901"]
+    assert damaged.read_bytes() == DUMP
 
 
 def test_an_interrupted_download_goes_on_at_the_next_command(mirror: Mirror, tmp_path: Path, program: Program) -> None:

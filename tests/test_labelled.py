@@ -59,6 +59,38 @@ def test_class_ids_in_lists_get_their_names(tmp_path: Path) -> None:
     assert read(tmp_path / "lists.parquet") == [("anger\njoy", "ଗୋଟିଏ"), ("", "ଦୁଇଟି")]
 
 
+def test_sound_beside_the_text_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from datasets import Dataset
+
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    sound = {"bytes": b"RIFF", "path": "a.wav"}
+    table = pyarrow.Table.from_pylist([{"category": label, "text": text, "sound": sound} for label, text in ROWS])
+    features = {name: {"dtype": "string", "_type": "Value"} for name in ("category", "text")}
+    told = {"info": {"features": features | {"sound": {"_type": "Audio"}}}}
+    table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
+    (tmp_path / "folder").mkdir()
+    pyarrow.parquet.write_table(table, tmp_path / "folder/train.parquet")
+    Dataset(table).save_to_disk(str(tmp_path / "saved"))
+    for name in ("folder/train.parquet", "folder", "saved"):
+        assert read(tmp_path / name) == ROWS
+    with pytest.raises(UsageError, match="no column `body`, only `category`, `text`:"):
+        read(tmp_path / "saved", "body")
+
+
+def test_a_dataset_that_is_a_program_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    write(tmp_path / "set/set.py", "import datasets\n")
+    with pytest.raises(UsageError, match=r"set cannot be loaded \(Dataset scripts are no longer supported"):
+        read(tmp_path / "set")
+
+
+def test_values_of_any_json_are_read_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    write(tmp_path / "set/train.jsonl", '{"category": 1, "text": "x"}\n{"category": "a", "text": "y"}\n')
+    assert read(tmp_path / "set") == [("1", "x"), ("a", "y")]
+
+
 def test_a_folder_of_parquet_gives_each_role_its_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets import Dataset
 
@@ -89,6 +121,13 @@ def test_quotes_in_a_table_without_quoting_are_text(tmp_path: Path, fields: list
     lines = "".join(f"{number}\tnews\t{field}\n" for number, field in enumerate(fields))
     path = write(tmp_path / "plain.tsv", f"index_id\tcategory\ttext\n{lines}")
     assert [text for _, text in read(path)] == expected
+
+
+def test_an_empty_field_wears_no_quotes_where_all_others_do(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'note,category,text\n"n","news","one, two"\n,"sport","three"\n"m","news",""\n')
+    assert read(path) == [("news", "one, two"), ("sport", "three"), ("news", "")]
+    path = write(tmp_path / "a.tsv", 'note\tcategory\ttext\n"n"\t"news"\t"one"\n\t"sport"\t"three"\n')
+    assert read(path) == [("news", "one"), ("sport", "three")]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

@@ -17,6 +17,7 @@ from conftest import Program
 from pipeline import artifacts
 from pipeline.artifacts import Run, begin, finish_part, write_json
 from pipeline.config import load
+from pipeline.errors import UsageError
 from pipeline.recipe import LINE
 
 LETTERS, VOWELS = "କଖଗଘଚଛଜଝଟଠଡଢଣତଥଦଧନପଫବଭମଯରଲଶଷସହ", ["", "ା", "ି", "ୀ", "ୁ", "େ", "ୋ"]
@@ -74,6 +75,45 @@ def test_a_weight_that_changes_extracts_nothing_anew(text_run: Path, program: Pr
         "fetch",
         "extract",
     ]
+
+
+def test_a_tokenizer_that_is_compared_encodes_nothing_anew(text_run: Path, program: Program) -> None:
+    _ran(program("pipeline", "encode", "small.yaml"))
+    shutil.copytree(text_run / "runs/small/tokenizer", text_run / "other")
+    assert _ran(program("pipeline", "encode", "small.yaml", "tokenizer.compare=[other]")) == ["tokenizer"]
+    assert len(json.loads((text_run / "runs/small/tokenizer/measures.json").read_text("utf-8"))) == 2
+    assert {name for name in _manifest(text_run, "encode")["inputs"] if name.startswith("tokenizer/")} == {
+        *("tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json")
+    }
+
+
+def test_what_the_program_advises_after_a_dump_that_is_cut_off_works(text_run: Path, program: Program) -> None:
+    pages = "".join(
+        f"<page><title>{n}</title><ns>0</ns><id>{n}</id><revision><text>{line}</text></revision></page>"
+        for n, line in enumerate(documents(20).splitlines(), start=1)
+    )
+    (text_run / "or.xml").write_text(f"<mediawiki><siteinfo/>{pages}<page>", "utf-8")
+    cut = program("pipeline", "extract", "small.yaml", "corpus.dump=or.xml")
+    assert (cut.returncode, "corpus.allow_truncated=true" in cut.stderr) == (2, True)
+    allowed = ["corpus.dump=or.xml", "corpus.allow_truncated=true"]
+    assert _ran(program("pipeline", "extract", "small.yaml", *allowed)) == ["fetch", "extract"]
+    assert {path.name for path in (text_run / "runs/small/extract").iterdir()} == {
+        *("corpus.jsonl", "orwiki.00000.jsonl", "manifest.json")
+    }
+
+
+def test_only_training_that_was_begun_under_other_settings_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, once, now = Run(load("or"), "or"), *({"settings": {"a": n}, "inputs": {}} for n in (1, 2))
+    for name in ("extract", "pretrain"):
+        (artifacts.open_part(LINE[name], run, once) / "work").touch()
+        assert (artifacts.open_part(LINE[name], run, once) / "work").exists()
+    assert not (artifacts.open_part(LINE["extract"], run, now) / "work").exists()
+    with pytest.raises(UsageError, match="was begun under other settings"):
+        artifacts.open_part(LINE["pretrain"], run, now)
+    assert (run.folder / "pretrain.part/work").exists()
 
 
 def test_a_stage_alone_starts_no_other_and_names_the_remedy(text_run: Path, program: Program) -> None:

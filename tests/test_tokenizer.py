@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import regex
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from pipeline import config
 from pipeline.artifacts import Run, external_files
 from pipeline.errors import UsageError
 from pipeline.recipe import LINE
+from pipeline.text import tokenization
 from pipeline.text.documents import write_jsonl
 from pipeline.text.tokenization import BYTES, SPECIAL, Algorithm, automatic_size, count_words, save, skeleton, train
 from pipeline.text.tokenizer_measures import measure
@@ -208,6 +210,32 @@ def test_words_too_few_to_learn_from_are_an_error() -> None:
         train(Counter({" ଏକ": 1}), "bpe", 1000)
     with pytest.raises(UsageError, match="at least 361"):
         train(Counter({" ଏକ": 9}), "bpe", 300)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_corpus_without_line_ends_is_learned_from(algorithm: Algorithm) -> None:
+    words, _ = count_words(text.replace("\n", " ") for text in ODIA)
+    assert min(words.values()) > 0
+    assert train(words, algorithm, 800).get_vocab_size() == 800
+
+
+def test_a_frequent_word_is_not_held_as_often_as_it_occurs(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[list[str]] = []
+
+    class Recorder:
+        def __init__(self, _: models.Model) -> None: ...
+
+        def train_from_iterator(self, words: Iterator[list[str]], _: Any) -> None:
+            held.extend(words)
+
+        def to_str(self) -> str:
+            return '{"model": {}}'
+
+    monkeypatch.setattr(tokenization, "Tokenizer", Recorder)
+    words = Counter({" କା": 2500, " ଖ": 1000, " ଗ": 1})
+    tokenization._learned(models.BPE(), trainers.BpeTrainer, words, 400)
+    assert Counter(word for some in held for word in some) == words
+    assert max(map(len, held)) == 1000
 
 
 def filtered(folder: Path, texts: list[str]) -> None:

@@ -1,14 +1,18 @@
 """Download published dumps: interrupted transfers go on where they broke off, and what arrives is checked."""
 
+import fcntl
 import hashlib
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import Retry
+from urllib3 import BaseHTTPResponse, Retry
+from urllib3.exceptions import HTTPError
 
 from pipeline import __version__
 from pipeline.errors import UsageError
@@ -18,8 +22,10 @@ USER_AGENT = (
     f"akshara/{__version__} (turns a Wikipedia dump of a low-resource language into a document classifier) "
     f"requests/{requests.__version__}"
 )
+ARTICLES = "-pages-articles.xml.bz2"  # after prefix and date, in the name of what is wanted
 ATTEMPTS = 6  # in a row without a byte more
 BACKOFF_SECONDS = 2.0  # doubles with every attempt
+MOST_WAIT_SECONDS = 300  # that a server may ask for
 TIMEOUT_SECONDS = (15, 60)  # to connect, and between two packets
 CHUNK_BYTES = 1 << 16  # what is lost at most where a connection breaks
 
@@ -42,24 +48,55 @@ def download_dump(mirror: str, prefix: str, date: str, folder: Path) -> Dump:
     server cannot be reached, or what it sends twice fails its own checksum.
     """
     with _session() as session:
-        base = f"{mirror.rstrip('/')}/{prefix}/{date}/{prefix}-{date}"
-        url = f"{base}-pages-articles.xml.bz2"
-        day, checksum = _published_checksum(session, base, prefix)
+        url = dump_url(mirror, prefix, date)
+        day, checksum = _published_checksum(session, url.removesuffix(ARTICLES), prefix)
         day = day if date == "latest" else date
-        target = folder / f"{prefix}-{day or date}-pages-articles.xml.bz2"
-        if checksum is None:
-            log.warning("fetch: %s publishes no checksum of this dump: it is taken unchecked", mirror)
-        elif target.exists() and _matches(target, checksum):
-            log.info("fetch: %s is there already and has the published %s", target, checksum.algorithm)
-            return Dump(target, url, day)
+        target = folder / f"{prefix}-{day or date}{ARTICLES}"
         folder.mkdir(parents=True, exist_ok=True)
-        _download(session, url, target, checksum)
-        log.info("fetch: %s downloaded, %s bytes", target, f"{target.stat().st_size:,}")
-        return Dump(target, url, day)
+        with _alone_with(target):
+            if checksum is None:
+                log.warning("fetch: %s publishes no checksum of this dump: it is taken unchecked", mirror)
+            elif target.exists() and _matches(target, checksum):
+                log.info("fetch: %s is there already and has the published %s", target, checksum.algorithm)
+                return Dump(target, url, day)
+            _download(session, url, target, checksum)
+            log.info("fetch: %s downloaded, %s bytes", target, f"{target.stat().st_size:,}")
+            return Dump(target, url, day)
+
+
+def dump_url(mirror: str, prefix: str, date: str) -> str:
+    return f"{mirror.rstrip('/')}/{prefix}/{date}/{prefix}-{date}{ARTICLES}"
+
+
+@contextmanager
+def _alone_with(target: Path) -> Iterator[None]:
+    """Runs of one language share its folder: one at a time downloads ``target``, and the others find it whole."""
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("fetch: another run is downloading %s: waiting for it", target)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+class _Retry(Retry):
+    """One that says for how long a server asks to wait, and gives up where that is long."""
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        seconds = super().get_retry_after(response)
+        if seconds and seconds > MOST_WAIT_SECONDS:
+            raise UsageError(
+                f"the server asks to wait {seconds / 60:,.0f} minutes ({response.status} {response.reason}): "
+                "run the same command again then, or set corpus.mirror"
+            )
+        if seconds:
+            log.info("fetch: the server asks to wait %d s (%d %s)", seconds, response.status, response.reason)
+        return seconds
 
 
 def _session() -> requests.Session:
-    retry = Retry(
+    retry = _Retry(
         ATTEMPTS,
         connect=2,  # no network at all should not take a minute to say
         backoff_factor=BACKOFF_SECONDS,
@@ -76,7 +113,7 @@ def _session() -> requests.Session:
 def _get(session: requests.Session, url: str, *, stream: bool = False, **headers: str) -> requests.Response:
     try:
         return session.get(url, headers=headers, stream=stream, timeout=TIMEOUT_SECONDS)
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:  # urllib3's: of an address that is none
         cause = getattr(error.args[0], "reason", error) if error.args else error  # urllib3's own, without its wrapping
         raise UsageError(
             f"{url} cannot be reached ({str(cause).rpartition(': ')[2]}): "
@@ -91,7 +128,7 @@ def _published_checksum(session: requests.Session, base: str, prefix: str) -> tu
         if answer.status_code == 404:
             continue
         _require_ok(answer)
-        line = rf"^([0-9a-f]+) [ *]{prefix}-(\d{{8}})-pages-articles\.xml\.bz2\s*$"
+        line = rf"^([0-9a-f]+) [ *]{prefix}-(\d{{8}}){re.escape(ARTICLES)}\s*$"
         if found := re.search(line, answer.text, re.MULTILINE):
             return found[2], Checksum(algorithm, found[1])
     return None, None

@@ -170,7 +170,7 @@ def _quotes_are_text(rows: list[list[str]]) -> bool:
         opened = [field for field in column if field.startswith('"')]
         closed = [field for field in opened if len(field) > 1 and field.endswith('"')]
         needless = [field for field in closed if not {'"', "\r"} & set(field[1:-1])]
-        if len(closed) < len(opened) or (needless and len(closed) < len(column)):
+        if len(closed) < len(opened) or (needless and len(closed) < sum(map(bool, map(str.strip, column)))):
             return True
     return False
 
@@ -216,7 +216,7 @@ def _dataset(name: str, role: str) -> Table:
             found = load_from_disk(str(folder))
         else:
             found = load_dataset(str(folder), match["config"])
-    except (OSError, ValueError, DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:  # RuntimeError: of a set that is a program
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
             f"the dataset {name} cannot be loaded ({reason}): check its name and the network, "
@@ -232,7 +232,12 @@ def _dataset(name: str, role: str) -> Table:
 
 
 def _columns(dataset: Any) -> Table:
-    return list(dataset.column_names), list(_dataset_rows(dataset))
+    """All columns but sound, pictures and the like, which `datasets` would decode with libraries of their own."""
+    from datasets import Json
+
+    features = dataset.features.items()
+    names = [name for name, feature in features if not getattr(feature, "decode", False) or isinstance(feature, Json)]
+    return names, list(_dataset_rows(dataset.select_columns(names)))
 
 
 def _dataset_rows(dataset: Any) -> Iterator[list[str]]:

@@ -7,8 +7,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
+
+from pipeline.errors import UsageError
 
 
 def cores(workers: int | str) -> int:
@@ -26,6 +29,7 @@ def spreading(workers: int, preload: str) -> Iterator[Spread]:
 
     Arguments are drawn only as results are taken, so that memory does not depend on how many there are. However
     the block is left, the processes end with the tasks they have in hand; they also end when this process is killed.
+    UsageError: one of them was killed.
     """
     if workers == 1:
         yield map
@@ -46,6 +50,10 @@ def spreading(workers: int, preload: str) -> Iterator[Spread]:
 
     try:
         yield spread
+    except BrokenProcessPool as error:
+        raise UsageError(
+            "a worker process was killed, perhaps because memory ran out: lower extract.workers or filter.workers"
+        ) from error
     finally:
         # Workers end after the task in hand. To terminate them in the middle of sending a result would leave the
         # pool waiting for the rest of it for ever.

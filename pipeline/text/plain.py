@@ -40,28 +40,48 @@ def json_lines(path: Path) -> Iterator[Document | str]:
 
 
 def dataset_rows(path: Path) -> Iterator[Document | str]:
-    """The rows of a folder that `datasets` can read: saved by ``save_to_disk``, or Parquet files."""
+    """The rows of a folder that `datasets` can read: saved by ``save_to_disk``, or Parquet files.
+
+    Other columns than ours are not read: they may differ from file to file, or take libraries to decode.
+    """
+    import pyarrow  # type: ignore[import-untyped]
+
+    saved = (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists()
+    files = [path] if saved else sorted(path.rglob("*.parquet"))
+    if not files:
+        raise UsageError(f"{path} holds no corpus: it needs .parquet files, or to be saved by datasets' save_to_disk")
+    number = 0
+    for file in files:
+        try:
+            for row in _saved_rows(file) if saved else _parquet_rows(file):
+                number += 1
+                yield _document(row, number)
+        except (pyarrow.ArrowException, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(f"{file} cannot be read ({reason}): get it again, or leave it out") from error
+
+
+def _saved_rows(folder: Path) -> Iterator[dict[str, Any]]:
     import datasets
 
-    if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
-        saved = datasets.load_from_disk(str(path))
-    else:
-        files = sorted(str(file) for file in (path.rglob("*.parquet") if path.is_dir() else [path]))
-        if not files:
-            raise UsageError(
-                f"{path} holds no corpus: it needs .parquet files, or to be saved by datasets' save_to_disk"
-            )
-        saved = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
-    parts = list(saved.values()) if isinstance(saved, dict) else [saved]
-    number = 0
-    for part in parts:
-        if "text" not in (part.column_names or ["text"]):
-            raise UsageError(
-                f"{path} has no column `text`, only {', '.join(part.column_names)}: rename the one that holds it"
-            )
-        for row in part:
-            number += 1
-            yield _document(row, number)
+    saved = datasets.load_from_disk(str(folder))
+    for part in saved.values() if isinstance(saved, dict) else [saved]:
+        yield from part.select_columns(_columns(folder, part.column_names))
+
+
+def _parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    with pyarrow.parquet.ParquetFile(file) as table:
+        for batch in table.iter_batches(1000, columns=_columns(file, table.schema_arrow.names)):
+            yield from batch.to_pylist()
+
+
+def _columns(path: Path, there: list[str]) -> list[str]:
+    """Those of a document. UsageError: its text is not among them."""
+    if "text" not in there:
+        raise UsageError(f"{path} has no column `text`, only {', '.join(there)}: rename the one that holds it")
+    return [name for name in ("id", "title", "text") if name in there]
 
 
 def _document(row: dict[str, Any], number: int) -> Document | str:

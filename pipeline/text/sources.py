@@ -20,12 +20,14 @@ _DUMP_START = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*\?>\s*)?(<!--.*?-->\s*
 def corpora_in(path: Path) -> list[tuple[Kind, Path]]:
     """The corpora that a file or folder holds: itself, or each file of a folder that `datasets` did not save.
 
-    UsageError: it holds none, or one that is not what its name says.
+    UsageError: it holds none, or a dataset and other files, or one that is not what its name says.
     """
     if path.is_dir():
-        if any(path.rglob("*.parquet")) or any(path.rglob("*.arrow")):
-            return [("dataset", path)]
         files = sorted(file for file in path.rglob("*") if file.suffix in KINDS and file.is_file())
+        if any(path.rglob("*.parquet")) or any(path.rglob("*.arrow")):
+            if files:
+                raise UsageError(f"{path} holds a dataset and {files[0]}, too: give each a folder of its own")
+            return [("dataset", path)]
         if not files:
             raise UsageError(f"{path} holds no corpus: put {_NAMES} files there, or a dataset saved by `datasets`")
         return [corpus for file in files for corpus in corpora_in(file)]

@@ -105,7 +105,7 @@ def count_words(texts: Iterable[str]) -> tuple[Counter[str], int]:
         if len(stretches) > _MOST_WORDS:
             stretches = Counter({word: count for word, count in stretches.items() if count > 1})
     cut = skeleton(models.BPE()).pre_tokenizer.pre_tokenize_str
-    words: Counter[str] = Counter({" \n": line_ends, " ": line_ends})
+    words: Counter[str] = Counter({" \n": line_ends, " ": line_ends} if line_ends else {})
     for stretch, count in stretches.items():
         for word, _ in cut(stretch):
             words[word] += count
@@ -300,10 +300,13 @@ def _wordpiece(alphabet: Alphabet, size: int) -> models.WordPiece:
 
 
 def _learned(model: models.Model, trainer: Any, words: Counter[str], size: int, **settings: Any) -> dict[str, Any]:
-    """What a trainer of ``tokenizers`` makes of ``words``: the model's JSON. It counts for itself, so repeat them."""
+    """What a trainer of ``tokenizers`` makes of ``words``: the model's JSON.
+
+    It counts for itself, so words are repeated, at most 1,000 times at once: it takes 110 bytes for each.
+    """
     tokenizer = Tokenizer(model)
     tokenizer.train_from_iterator(
-        ([word] * count for word, count in sorted(words.items())),
+        ([word] * min(count - done, 1000) for word, count in sorted(words.items()) for done in range(0, count, 1000)),
         trainer(vocab_size=size, special_tokens=[], show_progress=False, **settings),
     )
     learned: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
