@@ -16,11 +16,11 @@ from typing import Any
 
 from pipeline.artifacts import Run
 from pipeline.errors import UsageError
+from pipeline.parallel import cores, spreading
 from pipeline.program import log, progress, stage_main
 from pipeline.text import contamination, duplicates, language, mix, script, stubs
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.text.judge import Judge
-from pipeline.text.parallel import cores, spreading
 from pipeline.text.sieve import Ledger, Step, body, opened, sift
 
 REPETITIVE = 0.1  # compressed to less than this share of its size, a text says one thing over and over; prose has 0.3

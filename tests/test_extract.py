@@ -22,8 +22,8 @@ from pipeline import extract
 from pipeline.artifacts import Run
 from pipeline.config import Config
 from pipeline.errors import UsageError
+from pipeline.parallel import spreading
 from pipeline.text import dump
-from pipeline.text.parallel import spreading
 from pipeline.text.plain import dataset_rows
 
 HEADER = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="or">

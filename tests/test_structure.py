@@ -26,7 +26,7 @@ def test_nothing_imports_a_program() -> None:
 
 
 def test_every_stage_of_the_recipe_is_a_program_and_every_program_is_listed() -> None:
-    shared = {"__init__", "__main__", "artifacts", "config", "errors", "program", "recipe", "yaml_text"}
+    shared = {"__init__", "__main__", "artifacts", "config", "errors", "parallel", "program", "recipe", "yaml_text"}
     assert {path.stem for path in PACKAGE.glob("*.py")} - shared == PROGRAMS
 
 

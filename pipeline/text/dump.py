@@ -16,8 +16,8 @@ from typing import BinaryIO
 from lxml import etree
 
 from pipeline.errors import UsageError
+from pipeline.parallel import Spread
 from pipeline.program import log
-from pipeline.text.parallel import Spread
 
 CHUNK_BYTES = 1 << 20
 MAX_HEADER_BYTES = 1 << 20

@@ -12,9 +12,9 @@ from hashlib import blake2b
 from itertools import tee
 from typing import Any, Literal, NamedTuple
 
+from pipeline.parallel import Spread
 from pipeline.text.documents import Document
 from pipeline.text.judge import Judge
-from pipeline.text.parallel import Spread
 from pipeline.text.script import count_words
 from pipeline.text.unicode import mend
 

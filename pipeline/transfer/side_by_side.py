@@ -5,17 +5,15 @@ done in three quarters of the time of one after the other with two (docs/benchma
 """
 
 import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from threading import Thread
 from typing import Any, TypeVar
 
 import torch
 
 from pipeline.errors import UsageError
+from pipeline.parallel import begin_worker, interrupts_wait
 from pipeline.program import progress, speak
 from pipeline.training.precision import settle_precision
 from pipeline.training.processes import processes
@@ -47,15 +45,17 @@ def side_by_side(task: Callable[[Bench, Item], None], bench: Bench, items: Seque
     precision = settle_precision(bench.settings.precision, bench.accelerator.device)
     parts = bench._asdict() | {"settings": bench.settings.model_copy(update={"precision": precision})}
     del parts["accelerator"]
-    spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawning, _begin, (parts, threads // workers)) as pool:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(workers, context, _begin, (parts, threads // workers)) as pool:
         try:
-            doing = [pool.submit(_do, task, item) for item in items]
+            with interrupts_wait():
+                doing = [pool.submit(_do, task, item) for item in items]
             for done in progress(as_completed(doing), total=len(items), desc="side by side", unit=" networks"):
                 done.result()
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
+            for process in multiprocessing.active_children():  # what they have in hand may take minutes
                 process.terminate()
             if isinstance(error, BrokenProcessPool):
                 raise UsageError(
@@ -75,19 +75,11 @@ def _pays(bench: Bench) -> bool:
 
 def _begin(parts: dict[str, Any], threads: int) -> None:
     global _bench
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started us ends us
-    Thread(target=_end_with_parent, daemon=True).start()
+    begin_worker()
     speak()
     classifier.quiet_transformers()
     torch.set_num_threads(threads)
     _bench = Bench(accelerator=processes(), **parts)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent, "someone has started this process"
-    parent.join()
-    os._exit(1)
 
 
 def _do(task: Callable[[Bench, Item], None], item: Item) -> None:

@@ -1,4 +1,4 @@
-"""``map`` over processes: results in order, a bounded number of tasks in flight, nothing left behind."""
+"""Worker processes that leave nothing behind; and ``map`` over them: results in order, few tasks in flight."""
 
 import multiprocessing
 import os
@@ -36,12 +36,12 @@ def spreading(workers: int, preload: str) -> Iterator[Spread]:
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([preload])
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin)
+    pool = ProcessPoolExecutor(workers, context, initializer=begin_worker)
 
     def spread(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         waiting: deque[Future[Any]] = deque()
         for item in items:
-            with _interrupts_wait():  # a process that had only begun to start would be forgotten, and complain
+            with interrupts_wait():  # a process that had only begun to start would be forgotten, and complain
                 waiting.append(pool.submit(function, item))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
@@ -61,7 +61,7 @@ def spreading(workers: int, preload: str) -> Iterator[Spread]:
 
 
 @contextmanager
-def _interrupts_wait() -> Iterator[None]:
+def interrupts_wait() -> Iterator[None]:
     """Ctrl-C takes effect at the end of the block."""
     came = False
 
@@ -78,7 +78,7 @@ def _interrupts_wait() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _begin() -> None:
+def begin_worker() -> None:
     """A worker leaves interrupts to its parent, and does not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
