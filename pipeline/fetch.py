@@ -152,14 +152,17 @@ def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_ch
         names = {role: f"Davlan/sib200@{own}" if name == wikipedias.SIB200 else name for role, name in names.items()}
     given = {role: name for role, name in names.items() if name}
     splits: labelled_checks.Splits = {}
+    left_out = {}
     for role, name in sorted(given.items(), key=lambda item: labelled.local_path(item[1]) is None):
         rows = labelled.parted(labelled.read(name, role, wanted.text, wanted.label), wanted.separator)
         splits[role] = with_text_and_label(rows, name)
+        left_out[role] = len(rows) - len(splits[role])
         log.info("fetch: %s: %d documents from %s", role, len(splits[role]), name)
     splits = labelled.alike({role: splits[role] for role in given})
     before = {label.strip() for label in class_sizes(splits["train"])}
     splits, faults = labelled_checks.checked(splits, remove_leaked=wanted.remove_leaked)
     faults["number_labels"] &= not wanted.order
+    faults["left_out"] = left_out
     for line in labelled_checks.lines(faults):
         log.warning("fetch: %s", line)
     require_classes(splits, names, before)
@@ -171,8 +174,6 @@ def with_text_and_label(rows: list[Document], name: str) -> list[Document]:
     kept = [row for row in rows if row["text"] and any(label.strip() for label in labelled.labels_of(row))]
     if not kept:
         raise UsageError(f"{name} has no document with a text and a label: check labelled.text and labelled.label")
-    if len(kept) < len(rows):
-        log.warning("fetch: %s: %d documents without text or label are left out", name, len(rows) - len(kept))
     return kept
 
 

@@ -141,7 +141,7 @@ def test_faults_of_labelled_documents_are_told_counted_and_mended(files: Path, p
     done = program("fetch", "or", "corpus.dump=or.xml.bz2", *labelled)
     assert done.returncode == 0, done.stderr
     for line in (
-        "train.tsv: 1 documents without text or label are left out",
+        "documents without a text or a label are left out: 1 of train",
         "labels with space around them: 1;",
         "labels that look alike count as different classes: `sport`, `Sport`",
         "texts with different labels: 1; the first: train 5 `news` and test 1 `sport`",
@@ -174,7 +174,7 @@ def test_documents_with_several_labels_are_handed_on_with_a_list_each(files: Pat
     settings = ["corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.separator='|'"]
     done = program("fetch", "or", *settings)
     assert done.returncode == 0, done.stderr
-    assert "train.tsv: 1 documents without text or label are left out" in done.stderr
+    assert "documents without a text or a label are left out: 1 of train" in done.stderr
     rows = [json.loads(line) for line in (files / "runs/or/fetch/labelled/train.jsonl").open(encoding="utf-8")]
     assert [row["label"] for row in rows] == [["a", "b"], ["b"]]
     counts = json.loads((files / "runs/or/fetch/manifest.json").read_text("utf-8"))["counts"]

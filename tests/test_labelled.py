@@ -152,6 +152,12 @@ def test_line_separators_of_unicode_do_not_end_a_row(tmp_path: Path) -> None:
     assert read(path) == [("news", "one\ntwo\nthree")]
 
 
+def test_semicolons_part_a_table_whose_header_has_no_comma(tmp_path: Path) -> None:
+    path = write(tmp_path / "A.CSV", "\ufeffcategory;text\nnews;one, two\nnews;three\n")
+    assert read(path) == [("news", "one, two"), ("news", "three")]
+    assert read(write(tmp_path / "one.csv", "text,category\na;b,news\n")) == [("news", "a;b")]
+
+
 def test_several_columns_are_joined_with_a_newline(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "headline,body,topic\nHead , Body, sport \n")
     assert read(path, ("headline", "body"), "topic") == [(" sport ", "Head\nBody")]
@@ -174,6 +180,7 @@ def test_ids_are_the_rows_own_where_they_are_unique(tmp_path: Path) -> None:
         ("a.tsv", "category\ttext\na\té\n".encode("latin-1"), r"is not UTF-8 \(byte 16\)"),
         ("a.tsv", b" \n", "is empty"),
         ("a.tsv", b"category\ttext\na\tx\ny\n", "row 3 has 1 fields and the header 2"),
+        ("a.csv", b'category,text\na,"x, y"\nb,x, y\n', "row 3 has 3 fields and the header 2"),
         ("a.jsonl", b'{"category": "a", "text": "x"}\n{"cat\n', "line 2, is not JSON"),
         ("a.jsonl", b'["a", "x"]\n', "line 1, is no JSON object"),
         ("a.parquet", b"PAR0", "is not Parquet"),
@@ -290,6 +297,14 @@ def test_labels_are_stripped_and_numbers_named() -> None:
         "labels with space around them: 2; the space is taken off",
         "all labels are numbers: read as names of classes, without an order (labelled.order=... gives one)",
         "labels that look alike count as different classes: `1`, `1.0`",
+    ]
+
+
+def test_labels_that_are_several_in_one_are_named() -> None:
+    rows = split(("x", "a"), ("y", "b|a"), ("z", "b"), ("w", "science/a"), ("v", "a, c"))
+    _, faults = labelled_checks.checked({"train": rows}, remove_leaked=True)
+    assert list(labelled_checks.lines(faults)) == [
+        "labels that read as several in one: 1; labelled.separator='|' takes them apart"
     ]
 
 

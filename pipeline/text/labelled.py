@@ -36,7 +36,7 @@ def local_path(name: str) -> Path | None:
     dataset = _DATASET.fullmatch(name)
     if dataset and Path(dataset["name"]).is_dir():
         return Path(dataset["name"])
-    if dataset and Path(name).suffix not in READERS and re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", dataset["name"]):
+    if dataset and Path(name).suffix.lower() not in READERS and re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", dataset["name"]):
         return None
     raise UsageError(f"{name} does not exist: name a {_FORMATS} file, or a dataset as owner/name@config:split")
 
@@ -52,8 +52,8 @@ def read(name: str, role: str, text: str | Sequence[str], label: str) -> list[Do
     path = local_path(name)
     if path is None or path.is_dir():
         header, rows = _dataset(name, role)
-    elif path.suffix in READERS:
-        header, rows = READERS[path.suffix](path)
+    elif read_table := READERS.get(path.suffix.lower()):
+        header, rows = read_table(path)
     else:
         raise UsageError(f"{path} is of no known format: labelled documents are read from {_FORMATS}")
     texts = [_position(header, column, name, "text") for column in ([text] if isinstance(text, str) else text)]
@@ -131,20 +131,23 @@ def _decode(path: Path) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 (byte {error.start}): convert it, e.g. with `iconv`") from error
+        raise UsageError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8 (Excel: CSV UTF-8)") from error
     if not text.strip():
         raise UsageError(f"{path} is empty: give a file with labelled documents")
     return text
 
 
 def _delimited(path: Path, delimiter: str) -> Table:
-    """A TSV or CSV file whose dialect is told by looking: fields with quotes around them, or quotes that are text.
+    """A TSV or CSV file whose dialect is told by looking: fields with quotes around them, or quotes that are text;
+    and other signs than ``delimiter`` that part the header, as Excel writes semicolons in many countries.
 
     Quotes are text where reading them as quoting breaks the table, or where some fields of a column wear them
     without need and others do not.
     """
     text = _decode(path)
     lines = text.replace("\r\n", "\n").split("\n")  # not splitlines: U+2028 and U+0085 occur in texts
+    if delimiter not in lines[0]:
+        delimiter = next((other for other in ";\t," if other in lines[0]), delimiter)
     plain = [line.split(delimiter) for line in lines if line]
     try:
         quoted = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if row]
@@ -154,9 +157,10 @@ def _delimited(path: Path, delimiter: str) -> Table:
         return quoted[0], quoted[1:]
     if _even(plain):
         return plain[0], plain[1:]
-    number, fields = next((n, len(row)) for n, row in enumerate(plain, start=1) if len(row) != len(plain[0]))
+    rows = max(quoted, plain, key=lambda rows: sum(len(row) == len(rows[0]) for row in rows))
+    number, fields = next((n, len(row)) for n, row in enumerate(rows, start=1) if len(row) != len(rows[0]))
     raise UsageError(
-        f"{path}: row {number} has {fields} fields and the header {len(plain[0])}: "
+        f"{path}: row {number} has {fields} fields and the header {len(rows[0])}: "
         "quote fields that hold a tab, comma or line end, or use .jsonl"
     )
 

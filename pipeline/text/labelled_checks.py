@@ -30,6 +30,7 @@ def checked(splits: Splits, *, remove_leaked: bool) -> tuple[Splits, Faults]:
         "spaced_labels": spaced,
         "number_labels": all(map(is_number, _labels(splits))),
         "alike_labels": look_alikes(dict.fromkeys(_labels(splits))),
+        "labels_in_one": labels_in_one({*_labels(splits)}),
         "conflicts": conflicts(splits, keys),
         "duplicates": {
             **{role: len(own) - len(set(own)) for role, own in keys.items()},
@@ -60,6 +61,15 @@ def _stripped(row: Document) -> Document:
     return {**row, "label": labels[0] if isinstance(row["label"], str) else list(dict.fromkeys(labels))}
 
 
+def labels_in_one(labels: set[str]) -> dict[str, int]:
+    """How many of ``labels`` are several of them with a separator between, by the separator."""
+    counts = {
+        sign: sum(sign in label and {part.strip() for part in label.split(sign)} <= labels for label in labels)
+        for sign in "|;,"
+    }
+    return {sign: count for sign, count in counts.items() if count}
+
+
 def same_text(text: str) -> str:
     """What is equal for texts that count as the same."""
     return " ".join(words(text)) or text.strip()
@@ -77,12 +87,16 @@ def conflicts(splits: Splits, keys: dict[str, list[str]]) -> dict[str, Any]:
 
 def lines(found: Faults) -> Iterator[str]:
     """Each fault in one line."""
+    if left_out := [f"{count} of {role}" for role, count in found.get("left_out", {}).items() if count]:
+        yield f"documents without a text or a label are left out: {' and '.join(left_out)}"
     if found["spaced_labels"]:
         yield f"labels with space around them: {found['spaced_labels']}; the space is taken off"
     if found["number_labels"]:
         yield "all labels are numbers: read as names of classes, without an order (labelled.order=... gives one)"
     for group in found["alike_labels"]:
         yield f"labels that look alike count as different classes: {', '.join(f'`{label}`' for label in group)}"
+    for separator, labels in found.get("labels_in_one", {}).items():
+        yield f"labels that read as several in one: {labels}; labelled.separator='{separator}' takes them apart"
     if torn := found["conflicts"]["texts"]:
         first = " and ".join(f"{row['split']} {row['id']} `{row['label']}`" for row in found["conflicts"]["first"][0])
         yield f"texts with different labels: {torn}; the first: {first}"
