@@ -227,7 +227,7 @@ def evidence(
     return {
         "accuracy": figures[theirs]["accuracy"]["mean"],
         "difference": {
-            "mean": ahead,
+            "mean": round(ahead, bootstrap.DIGITS),
             **comparison.paired(resampled[ours]["accuracy"], resampled[theirs]["accuracy"]),
         },
         "mcnemar": comparison.mcnemar(*answers),

@@ -147,6 +147,9 @@ def test_contrasts_tell_start_slope_and_end_by_the_documents() -> None:
     assert "ends higher (with 40 labels +10.0" in said
     same = contrasts(ours, ours, draws(1000, 500))
     assert {same[name]["mean"] for name in ("start", "slope", "end")} == {0}
+    gap = np.full(1000, 0.1)
+    level = contrasts(dict.fromkeys((10, 25, 75), gap), dict.fromkeys((10, 25, 75), 0 * gap), draws(1000, 500))
+    assert level["slope"] == {"mean": 0, "low": 0, "high": 0}, "rounding is no slope"
 
 
 def test_labels_until_a_height_lie_between_points_or_nowhere() -> None:

@@ -42,6 +42,13 @@ def test_the_paired_test_sees_what_two_intervals_apart_do_not() -> None:
     assert nothing == {"low": 0, "high": 0, "p": 1}
 
 
+def test_rounding_is_no_difference() -> None:
+    true, drawn = [0, 1] * 15, bootstrap.draws(30, 200)
+    six, one = (bootstrap.resampled(drawn, [true] * seeds, true, 2)["accuracy"] for seeds in (6, 1))
+    assert bootstrap.interval(six) == (1, 1)
+    assert comparison.paired(six - 2**-53, one) == {"low": 0, "high": 0, "p": 1}
+
+
 def test_the_temperature_undoes_overconfidence_and_changes_no_answer() -> None:
     logits, true = certain(4000)
     assert calibration.temperature(3 * logits, true) == pytest.approx(3, rel=0.08)
