@@ -4,10 +4,11 @@ Reads the results of a finished run and writes ``runs/<run>/demo.txt``. Where no
 """
 
 import hashlib
+import json
 import unicodedata
 from collections.abc import Iterator
 
-from pipeline.artifacts import MANIFEST, Run, require_upstream
+from pipeline.artifacts import Run, ingredients, require_upstream
 from pipeline.program import beside_main, log
 from pipeline.recipe import LINE
 
@@ -36,8 +37,8 @@ def show(run: Run, *, force: bool = False) -> None:
 
 def results_digest(run: Run) -> str:
     """A line that changes whenever a stage has run again."""
-    manifests = b"".join((run.folder / name / MANIFEST).read_bytes() for name in LINE if name != "report")
-    return f"made from results {hashlib.sha256(manifests).hexdigest()}"
+    manifests = json.dumps(ingredients(LINE["report"], run)["inputs"])
+    return f"made from results {hashlib.sha256(manifests.encode()).hexdigest()}"
 
 
 def tell(run: Run) -> Iterator[str]:

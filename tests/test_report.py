@@ -282,6 +282,9 @@ def test_the_stage_writes_one_page_that_loads_nothing(run: Run) -> None:
     assert manifest is not None
     assert manifest["outputs"]["index.html"]["bytes"] == len(page.encode())
     assert artifacts.why_stale(LINE["report"], run) is None
+    counts, files = results()["fetch"]
+    finish(run, "fetch", lambda part: write_files(part, files), {**counts, "sources": 2})
+    assert artifacts.why_stale(LINE["report"], run) == "fetch/manifest.json changed", "the page shows counts, too"
 
 
 def test_the_page_tells_what_the_files_hold(run: Run) -> None:
