@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import regex
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from pipeline import artifacts, config
@@ -313,6 +314,15 @@ def test_the_hardest_documents_are_shown_shortened(run: Run) -> None:
     found = gather.everything(run)["hardest"]
     assert len(found) == gather.HARDEST
     assert all(row["text"].endswith(" …") and len(row["text"]) <= gather.EXCERPT_LETTERS + 2 for row in found)
+
+
+@pytest.mark.parametrize("text", ["ภาษาที่ไม่มีช่องว่าง" * 20, "မြန်မာဘာသာ" * 40, "短。 " + "天地玄黃" * 99, "ନ୍ୟାୟ" * 70])
+def test_a_text_without_spaces_is_cut_between_letters_with_their_marks(text: str) -> None:
+    for most in range(60, 70):
+        short = gather.shortened(text, most).removesuffix(" …")
+        assert most - 6 < len(short) <= most
+        assert text.startswith(short)
+        assert regex.findall(r"\X", text)[: len(regex.findall(r"\X", short))] == regex.findall(r"\X", short)
 
 
 def test_differences_lie_around_zero(run: Run) -> None:

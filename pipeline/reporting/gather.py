@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import langcodes
+import regex
 from tokenizers import Tokenizer
 
 from pipeline.artifacts import Run, read_manifest
@@ -192,9 +193,15 @@ def dropped_samples(path: Path) -> dict[tuple[str, str], list[Document]]:
 
 
 def shortened(text: str, most: int = EXCERPT_LETTERS) -> str:
-    """``text`` on one line, cut at a space, so that no letter loses its marks."""
+    """``text`` on one line, cut at a space of its last third; else, as in Thai, where no letter loses its marks."""
     line = " ".join(text.split())
-    return line if len(line) <= most else line[:most].rpartition(" ")[0] + " …"
+    if len(line) <= most:
+        return line
+    end = line.rfind(" ", 2 * most // 3, most)
+    if end < 0:
+        ends = [cluster.end() for cluster in regex.finditer(r"\X", line, endpos=most + 1)]
+        end = max((each for each in ends if each <= most), default=most)
+    return line[:end] + " …"
 
 
 def pieces(tokenizer_file: Path, documents: Path) -> list[list[str]]:
