@@ -162,8 +162,8 @@ def compare(measured: Points, truth: list[int], resamples: int) -> dict[str, Any
 
 
 def spread(labels: int, accuracy: Table) -> dict[str, Any]:
-    """A point of a curve, from the accuracy of each seed."""
-    sd = float(accuracy.std(ddof=1)) if len(accuracy) > 1 else 0.0
+    """A point of a curve, from the accuracy of each seed; one alone has no ``sd``."""
+    sd = float(accuracy.std(ddof=1)) if len(accuracy) > 1 else None
     return {"labels": labels, "mean": float(accuracy.mean()), "sd": sd, "each": accuracy.tolist()}
 
 

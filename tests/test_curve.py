@@ -97,13 +97,18 @@ def test_without_dev_a_fifth_of_train_is_held_out_the_same_for_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run = _run(
-        tmp_path, "finetune.strategy=features", "curve.seeds=1", splits={"train": upstream.documents("train", 60)}
-    )
+    settings = ("finetune.strategy=features", "curve.seeds=1", "curve.sizes=[3, 4]")
+    run = _run(tmp_path, *settings, splits={"train": upstream.documents("train", 60)})
     curve.work(run)
     result = json.loads((run.folder / "curve/curve.json").read_text("utf-8"))
-    assert (result["sizes"], result["documents"]) == ([6, 48], 12)
-    assert set(result["curves"]) == {"answer", "scratch", "tfidf_svm"}
+    assert (result["sizes"], result["documents"]) == ([3, 4, 48], 12)
+    assert {kind: [point["labels"] for point in each] for kind, each in result["curves"].items()} == {
+        "answer": [4, 48],  # of three classes: to choose settings on, one has to have two documents
+        "scratch": [3, 4, 48],
+        "tfidf_svm": [3, 4, 48],
+    }
+    page = (run.folder / "curve/index.html").read_text("utf-8")
+    assert not any(said in page for said in ("±", "standard deviation", 'class="band')), "of one draw"
     assert "the linear classifier on the frozen body" in next(learning.story(result))
 
 
