@@ -27,7 +27,7 @@ def show(run: Run, *, force: bool = False) -> None:
     require_upstream(LINE["report"], run)
     kept = run.folder / "demo.txt"
     key = results_digest(run)
-    if not force and kept.exists() and kept.read_text("utf-8").splitlines()[-1] == key:
+    if not force and kept.exists() and kept.read_text("utf-8").endswith(f"\n{key}\n"):
         log.info("%s is up to date: nothing to do; the report is %s", kept, run.folder / "report" / "index.html")
         return
     story = "\n".join(tell(run))

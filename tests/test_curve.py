@@ -119,6 +119,7 @@ def test_a_run_that_transfers_nothing_or_has_too_few_documents_has_no_curve(
     run = _run(tmp_path, "curve.sizes=[100]")
     with pytest.raises(UsageError, match=r"60 documents .* curve\.sizes"):
         curve.work(run)
+    assert not (run.folder / "curve").exists(), "nothing was begun"
     with pytest.raises(UsageError, match="transfers nothing"):
         curve.work(_run(tmp_path, "finetune.strategy=scratch"))
 
