@@ -71,7 +71,8 @@ def tell(run: Run) -> Iterator[str]:
         yield from row("", f"{line['name']:32}{percent(line['mean']):>8}   {interval}")
     difference = scores["evidence"][scores["against"]]["difference"]
     gap = f"{points(difference['mean'])} points, {points(difference['low'])} to {points(difference['high'])}"
-    yield from row("", f"transfer is {scores['verdict']}: against the best control {gap}")
+    judged = f"transfer is {scores['verdict']}: " if scores["verdict"] else ""
+    yield from row("", f"{judged}against the best control {gap}")
     yield ""
     yield from row("Predictions", "on three new documents")
     for text, (label, probability) in zip(UNSEEN, answers(run.input("finetune/model"), list(UNSEEN)), strict=True):

@@ -60,14 +60,16 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     probabilities = classify(accelerator, classifier, texts)
     shipped = decide(probabilities)
     rivals = {name: seen[name][0] for name in CONTROLS} | {"scratch": decide(of_shipped(run, said["scratch"]))}
+    transfers = run.config.finetune.strategy != "scratch"  # else it is no control of itself
 
     def judged(name: str, answers: Truth) -> dict[str, Any]:
+        controls = [each for each in CONTROLS if transfers or each != "scratch"]
         return verdict(
             figures[name]["accuracy"]["mean"],
-            {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in CONTROLS},
+            {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in controls},
             len(test),
             CONTROLS,
-            described(answer if name == "test" else name, choice),
+            described(answer if name == "test" else name, choice) if transfers else "a network from random weights",
         )
 
     result = {
