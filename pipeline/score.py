@@ -236,19 +236,18 @@ def evidence(
     }
 
 
-def believed(probabilities: Table, true: Truth, heat: float) -> dict[str, Any]:
-    """How far the shipped model's probabilities can be believed: as they were before its temperature, and after.
+def believed(probabilities: Table, true: Truth, heat: float | None) -> dict[str, Any]:
+    """How far the shipped model's probabilities can be believed: after its temperature and, if it has one, before.
 
     Where a document may have several classes, each decision on one counts by itself.
     """
     if true.ndim == 2:
         probabilities, true = np.stack([1 - probabilities.ravel(), probabilities.ravel()], 1), true.ravel()
+    after = {"after": calibration.measured(probabilities, true.tolist())}
+    if heat is None:
+        return after
     before = calibration.reheated(probabilities, 1 / heat)
-    return {
-        "temperature": heat,
-        "before": calibration.measured(before, true.tolist()),
-        "after": calibration.measured(probabilities, true.tolist()),
-    }
+    return {"temperature": heat, "before": calibration.measured(before, true.tolist()), **after}
 
 
 def hardest(test: list[Document], said: list[Table], labels: list[str]) -> list[Document]:

@@ -124,6 +124,7 @@ def test_a_network_in_company_is_also_judged_alone(
     score.work(run, tmp_path / "out")
     told = json.loads((tmp_path / "out" / "scores.json").read_text("utf-8"))
     assert ("network_alone" in told) == (strategy == "hybrid")
+    assert ("before" in told["calibration"]) == (strategy == "scratch"), "else parts bring their own temperature"
     assert (told["verdict"] is None) == (strategy == "scratch") == ("scratch" not in told["evidence"])
     assert told["story"].startswith("Nothing is transferred here. A net" if strategy == "scratch" else "Transfer is")
     if strategy == "hybrid":
