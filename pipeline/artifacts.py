@@ -123,6 +123,8 @@ def ingredients(stage: Stage, run: Run) -> dict[str, Any]:
         for file, about in (manifest or {}).get("outputs", {}).items():
             if any(fnmatch.fnmatchcase(f"{name}/{file}", pattern) for pattern in patterns):
                 inputs[f"{name}/{file}"] = about["sha256"]
+        if manifest and f"*/{MANIFEST}" in patterns:  # it is none of its own outputs
+            inputs[f"{name}/{MANIFEST}"] = sha256(run.folder / name / MANIFEST)
     return {
         "settings": {
             name: s.model_dump(mode="json") if hasattr(s, "model_dump") else s for name, s in settings.items()

@@ -51,18 +51,18 @@ def work(run: Run, *, force: bool = False) -> None:
     if run.config.finetune.strategy == "scratch":
         raise UsageError("finetune.strategy=scratch transfers nothing: name another to draw a curve of")
     folder = run.folder / "curve"
-    if force:
-        shutil.rmtree(folder, ignore_errors=True)
-    begin(folder, ingredients(LINE["finetune"], run))
     opened, _ = open_bench(run, folder)
     if opened.splits["train"].several:
         raise UsageError("a curve is drawn over documents with one label each, and these have several")
-    bench = settle_layers(with_dev(opened))
+    bench = with_dev(opened)
     labels = len(bench.splits["train"].ids)
     sizes = sorted({size for size in run.config.curve.sizes if size < labels} | {labels})
     if len(sizes) < 2:
         raise UsageError(f"there are {labels} documents to learn from: name a smaller number in curve.sizes")
-    measured = measure(bench, sizes, run.config.curve.seeds)
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    begin(folder, ingredients(LINE["finetune"], run))
+    measured = measure(settle_layers(bench), sizes, run.config.curve.seeds)
     result = {
         "measured_on": "dev" if "dev" in opened.splits else "train, a fifth held out",
         "seeds": run.config.curve.seeds,
@@ -162,8 +162,8 @@ def compare(measured: Points, truth: list[int], resamples: int) -> dict[str, Any
 
 
 def spread(labels: int, accuracy: Table) -> dict[str, Any]:
-    """A point of a curve, from the accuracy of each seed."""
-    sd = float(accuracy.std(ddof=1)) if len(accuracy) > 1 else 0.0
+    """A point of a curve, from the accuracy of each seed; one alone has no ``sd``."""
+    sd = float(accuracy.std(ddof=1)) if len(accuracy) > 1 else None
     return {"labels": labels, "mean": float(accuracy.mean()), "sd": sd, "each": accuracy.tolist()}
 
 

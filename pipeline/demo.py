@@ -4,10 +4,11 @@ Reads the results of a finished run and writes ``runs/<run>/demo.txt``. Where no
 """
 
 import hashlib
+import json
 import unicodedata
 from collections.abc import Iterator
 
-from pipeline.artifacts import MANIFEST, Run, require_upstream
+from pipeline.artifacts import Run, ingredients, require_upstream
 from pipeline.program import beside_main, log
 from pipeline.recipe import LINE
 
@@ -26,7 +27,7 @@ def show(run: Run, *, force: bool = False) -> None:
     require_upstream(LINE["report"], run)
     kept = run.folder / "demo.txt"
     key = results_digest(run)
-    if not force and kept.exists() and kept.read_text("utf-8").splitlines()[-1] == key:
+    if not force and kept.exists() and kept.read_text("utf-8").endswith(f"\n{key}\n"):
         log.info("%s is up to date: nothing to do; the report is %s", kept, run.folder / "report" / "index.html")
         return
     story = "\n".join(tell(run))
@@ -36,8 +37,8 @@ def show(run: Run, *, force: bool = False) -> None:
 
 def results_digest(run: Run) -> str:
     """A line that changes whenever a stage has run again."""
-    manifests = b"".join((run.folder / name / MANIFEST).read_bytes() for name in LINE if name != "report")
-    return f"made from results {hashlib.sha256(manifests).hexdigest()}"
+    manifests = json.dumps(ingredients(LINE["report"], run)["inputs"])
+    return f"made from results {hashlib.sha256(manifests.encode()).hexdigest()}"
 
 
 def tell(run: Run) -> Iterator[str]:
@@ -70,7 +71,8 @@ def tell(run: Run) -> Iterator[str]:
         yield from row("", f"{line['name']:32}{percent(line['mean']):>8}   {interval}")
     difference = scores["evidence"][scores["against"]]["difference"]
     gap = f"{points(difference['mean'])} points, {points(difference['low'])} to {points(difference['high'])}"
-    yield from row("", f"transfer is {scores['verdict']}: against the best control {gap}")
+    judged = f"transfer is {scores['verdict']}: " if scores["verdict"] else ""
+    yield from row("", f"{judged}against the best control {gap}")
     yield ""
     yield from row("Predictions", "on three new documents")
     for text, (label, probability) in zip(UNSEEN, answers(run.input("finetune/model"), list(UNSEEN)), strict=True):

@@ -7,6 +7,7 @@ labels, those with a probability of a half or more, with ``|`` between them.
 """
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -54,6 +55,8 @@ def classify_all(arguments: argparse.Namespace) -> None:
     quiet_transformers()
     classifier, accelerator = load(folder), processes()
     texts = first
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # JSON may hold half a surrogate pair
     try:
         while texts:
             said = classify(accelerator, classifier, [normalize(text) for text in texts])

@@ -60,14 +60,16 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     probabilities = classify(accelerator, classifier, texts)
     shipped = decide(probabilities)
     rivals = {name: seen[name][0] for name in CONTROLS} | {"scratch": decide(of_shipped(run, said["scratch"]))}
+    transfers = run.config.finetune.strategy != "scratch"  # else it is no control of itself
 
     def judged(name: str, answers: Truth) -> dict[str, Any]:
+        controls = [each for each in CONTROLS if transfers or each != "scratch"]
         return verdict(
             figures[name]["accuracy"]["mean"],
-            {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in CONTROLS},
+            {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in controls},
             len(test),
             CONTROLS,
-            described(answer if name == "test" else name, choice),
+            described(answer if name == "test" else name, choice) if transfers else "a network from random weights",
         )
 
     result = {
@@ -227,26 +229,25 @@ def evidence(
     return {
         "accuracy": figures[theirs]["accuracy"]["mean"],
         "difference": {
-            "mean": ahead,
+            "mean": round(ahead, bootstrap.DIGITS),
             **comparison.paired(resampled[ours]["accuracy"], resampled[theirs]["accuracy"]),
         },
         "mcnemar": comparison.mcnemar(*answers),
     }
 
 
-def believed(probabilities: Table, true: Truth, heat: float) -> dict[str, Any]:
-    """How far the shipped model's probabilities can be believed: as they were before its temperature, and after.
+def believed(probabilities: Table, true: Truth, heat: float | None) -> dict[str, Any]:
+    """How far the shipped model's probabilities can be believed: after its temperature and, if it has one, before.
 
     Where a document may have several classes, each decision on one counts by itself.
     """
     if true.ndim == 2:
         probabilities, true = np.stack([1 - probabilities.ravel(), probabilities.ravel()], 1), true.ravel()
+    after = {"after": calibration.measured(probabilities, true.tolist())}
+    if heat is None:
+        return after
     before = calibration.reheated(probabilities, 1 / heat)
-    return {
-        "temperature": heat,
-        "before": calibration.measured(before, true.tolist()),
-        "after": calibration.measured(probabilities, true.tolist()),
-    }
+    return {"temperature": heat, "before": calibration.measured(before, true.tolist()), **after}
 
 
 def hardest(test: list[Document], said: list[Table], labels: list[str]) -> list[Document]:

@@ -37,10 +37,11 @@ def work(run: Run, *, force: bool = False) -> None:
     settings, budget, folder = run.config.finetune, run.config.tune, run.folder / "tune"
     if network_strategy(settings) not in NETWORKS:
         raise UsageError(f"finetune.strategy={settings.strategy} transfers no network: name another to search around")
+    opened, _ = open_bench(run, folder)
     if force:
         shutil.rmtree(folder, ignore_errors=True)
     begin(folder, ingredients(LINE["finetune"], run))
-    bench = settle_layers(open_bench(run, folder)[0])
+    bench = settle_layers(opened)
     settings = bench.settings
     depth = configuration(bench.checkpoint, bench.labels).num_hidden_layers
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -74,7 +75,8 @@ def take_up(study: optuna.Study, settings: Finetune) -> None:
         )
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
+        asked = trial.system_attrs.get("fixed_params", {})  # in `params` is only what it had come to
+        study.enqueue_trial(asked | trial.params, user_attrs=trial.user_attrs)
 
 
 def finished(study: optuna.Study) -> list[Any]:

@@ -97,13 +97,18 @@ def test_without_dev_a_fifth_of_train_is_held_out_the_same_for_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run = _run(
-        tmp_path, "finetune.strategy=features", "curve.seeds=1", splits={"train": upstream.documents("train", 60)}
-    )
+    settings = ("finetune.strategy=features", "curve.seeds=1", "curve.sizes=[3, 4]")
+    run = _run(tmp_path, *settings, splits={"train": upstream.documents("train", 60)})
     curve.work(run)
     result = json.loads((run.folder / "curve/curve.json").read_text("utf-8"))
-    assert (result["sizes"], result["documents"]) == ([6, 48], 12)
-    assert set(result["curves"]) == {"answer", "scratch", "tfidf_svm"}
+    assert (result["sizes"], result["documents"]) == ([3, 4, 48], 12)
+    assert {kind: [point["labels"] for point in each] for kind, each in result["curves"].items()} == {
+        "answer": [4, 48],  # of three classes: to choose settings on, one has to have two documents
+        "scratch": [3, 4, 48],
+        "tfidf_svm": [3, 4, 48],
+    }
+    page = (run.folder / "curve/index.html").read_text("utf-8")
+    assert not any(said in page for said in ("±", "standard deviation", 'class="band')), "of one draw"
     assert "the linear classifier on the frozen body" in next(learning.story(result))
 
 
@@ -114,6 +119,7 @@ def test_a_run_that_transfers_nothing_or_has_too_few_documents_has_no_curve(
     run = _run(tmp_path, "curve.sizes=[100]")
     with pytest.raises(UsageError, match=r"60 documents .* curve\.sizes"):
         curve.work(run)
+    assert not (run.folder / "curve").exists(), "nothing was begun"
     with pytest.raises(UsageError, match="transfers nothing"):
         curve.work(_run(tmp_path, "finetune.strategy=scratch"))
 
@@ -147,6 +153,9 @@ def test_contrasts_tell_start_slope_and_end_by_the_documents() -> None:
     assert "ends higher (with 40 labels +10.0" in said
     same = contrasts(ours, ours, draws(1000, 500))
     assert {same[name]["mean"] for name in ("start", "slope", "end")} == {0}
+    gap = np.full(1000, 0.1)
+    level = contrasts(dict.fromkeys((10, 25, 75), gap), dict.fromkeys((10, 25, 75), 0 * gap), draws(1000, 500))
+    assert level["slope"] == {"mean": 0, "low": 0, "high": 0}, "rounding is no slope"
 
 
 def test_labels_until_a_height_lie_between_points_or_nowhere() -> None:

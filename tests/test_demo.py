@@ -90,6 +90,10 @@ def test_it_tells_once_and_again_when_a_stage_has_run_again(
     demo.show(run)
     assert capsys.readouterr().out == told
 
+    (run.folder / "demo.txt").write_text("")  # by a disk that was full
+    demo.show(run)
+    assert capsys.readouterr().out == told
+
 
 def test_what_stood_there_mends_the_example(run: Run) -> None:
     tokens = 24

@@ -42,6 +42,13 @@ def test_the_paired_test_sees_what_two_intervals_apart_do_not() -> None:
     assert nothing == {"low": 0, "high": 0, "p": 1}
 
 
+def test_rounding_is_no_difference() -> None:
+    true, drawn = [0, 1] * 15, bootstrap.draws(30, 200)
+    six, one = (bootstrap.resampled(drawn, [true] * seeds, true, 2)["accuracy"] for seeds in (6, 1))
+    assert bootstrap.interval(six) == (1, 1)
+    assert comparison.paired(six - 2**-53, one) == {"low": 0, "high": 0, "p": 1}
+
+
 def test_the_temperature_undoes_overconfidence_and_changes_no_answer() -> None:
     logits, true = certain(4000)
     assert calibration.temperature(3 * logits, true) == pytest.approx(3, rel=0.08)
@@ -73,11 +80,9 @@ NAMES = {"tfidf_svm": "TF-IDF", "scratch": "random weights"}
 
 def control(accuracy: float, low: float, high: float) -> dict[str, Any]:
     gap = {"mean": 0.7 - accuracy, "low": low, "high": high, "p": 0.01}
-    return {
-        "accuracy": accuracy,
-        "difference": gap,
-        "mcnemar": {"only_ours_right": 9, "only_theirs_right": 5, "p": 0.42},
-    }
+    ours, theirs = (15, 4) if low > 0 else (4, 15) if high < 0 else (9, 5)
+    coins = {"only_ours_right": ours, "only_theirs_right": theirs, "p": 0.42 if ours == 9 else 0.019}
+    return {"accuracy": accuracy, "difference": gap, "mcnemar": coins}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +90,8 @@ def control(accuracy: float, low: float, high: float) -> dict[str, Any]:
     [
         ((0.6, 0.02, 0.2), (0.5, 0.1, 0.3), "positive", "transfer", "worth it"),
         ((0.8, -0.2, -0.02), (0.5, 0.1, 0.3), "negative", "tfidf_svm", "The linear baseline wins"),
-        ((0.6, 0.02, 0.2), (0.75, -0.1, -0.01), "negative", "transfer", "Transfer did harm"),
+        ((0.6, 0.02, 0.2), (0.75, -0.1, -0.01), "negative", "scratch", "Random weights is more accurate than the net"),
+        ((0.76, -0.07, 0.05), (0.75, -0.1, -0.01), "negative", "tfidf_svm", "simpler and no less accurate"),
         ((0.6, 0.02, 0.2), (0.69, -0.05, 0.07), "neutral", "transfer", "not shown to be better than random weights."),
         ((0.69, -0.05, 0.07), (0.5, 0.1, 0.3), "neutral", "transfer", "not shown to be better than TF-IDF."),
         ((0.71, -0.07, 0.05), (0.5, 0.1, 0.3), "neutral", "tfidf_svm", "simpler and no less accurate"),
@@ -104,7 +110,36 @@ def test_the_verdict_weighs_both_controls_and_offers_the_better_model(
     assert said in told["story"]
     assert "The network is right on 70.0 % of the 204 test documents" in told["story"]
     assert told["story"].count("McNemar") == 2
-    assert told["story"].endswith(f"take {'the network' if offer == 'transfer' else 'TF-IDF'}.")
+    assert told["story"].endswith(f"take {(NAMES | {'transfer': 'the network'})[offer]}.")
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_few_documents_all_on_one_side_decide_nothing(side: int) -> None:
+    true, four = np.zeros(100, int), np.zeros(100, int)
+    four[:4] = 1
+    ours, theirs = (true, four)[::side]
+    drawn = bootstrap.draws(100, 2000)
+    figures = [bootstrap.resampled(drawn, [one], true, 2)["accuracy"] for one in (ours, theirs)]
+    each: dict[str, Any] = {
+        "accuracy": float((theirs == 0).mean()),
+        "difference": {"mean": side * 0.04, **comparison.paired(*figures)},
+        "mcnemar": comparison.mcnemar(ours, theirs, true),
+    }
+    assert each["difference"]["low"] * each["difference"]["high"] > 0, "the interval holds no zero"
+    told = verdict(float((ours == 0).mean()), {"tfidf_svm": each, "scratch": each}, 100, NAMES, "the network")
+    assert told["verdict"] == "neutral"
+    assert told["story"].count("which chance alone could explain") == 2
+    known = {**each, "mcnemar": {**each["mcnemar"], "p": 0.01}}
+    told = verdict(float((ours == 0).mean()), {"tfidf_svm": known, "scratch": known}, 100, NAMES, "the network")
+    assert told["verdict"] == ("positive" if side > 0 else "negative")
+
+
+def test_what_transfers_nothing_gets_no_word_on_transfer() -> None:
+    told = verdict(0.7, {"tfidf_svm": control(0.6, 0.02, 0.2)}, 204, NAMES, "a network from random weights")
+    assert (told["verdict"], told["offer"]) == (None, "transfer")
+    assert told["story"].startswith("Nothing is transferred here. A network from random weights is right on 70.0 %")
+    assert "Transfer is" not in told["story"]
+    assert told["story"].endswith("Of a network from random weights and TF-IDF, take a network from random weights.")
 
 
 def test_the_better_of_two_linear_controls_is_offered() -> None:

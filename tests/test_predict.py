@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import upstream
+from conftest import Program
 from transformers import AutoTokenizer, pipeline
 
 from pipeline import predict
@@ -105,6 +106,13 @@ def test_every_way_of_giving_texts_gives_the_same_lines(
     monkeypatch.setattr(predict, "AT_ONCE", 2)
     assert run(monkeypatch, model, "-" if source == "stdin" else file, stdin=content.encode()) == 0
     assert capsys.readouterr().out == expected
+
+
+def test_half_a_character_in_one_document_stops_none_after_it(model: Path, tmp_path: Path, program: Program) -> None:
+    (tmp_path / "t.jsonl").write_text('{"text": "ଧାନ \\ud83d"}\n{"text": "ଦଳ"}\n', "utf-8")
+    ended = program("predict", str(model), "t.jsonl")
+    assert ended.returncode == 0, ended.stderr
+    assert [line.split("\t")[2] for line in ended.stdout.splitlines()] == ["ଧାନ ?", "ଦଳ"]
 
 
 def test_a_mistake_is_one_line_with_a_remedy(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import regex
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from pipeline import artifacts, config
@@ -282,6 +283,9 @@ def test_the_stage_writes_one_page_that_loads_nothing(run: Run) -> None:
     assert manifest is not None
     assert manifest["outputs"]["index.html"]["bytes"] == len(page.encode())
     assert artifacts.why_stale(LINE["report"], run) is None
+    counts, files = results()["fetch"]
+    finish(run, "fetch", lambda part: write_files(part, files), {**counts, "sources": 2})
+    assert artifacts.why_stale(LINE["report"], run) == "fetch/manifest.json changed", "the page shows counts, too"
 
 
 def test_the_page_tells_what_the_files_hold(run: Run) -> None:
@@ -306,10 +310,70 @@ def test_the_page_tells_what_the_files_hold(run: Run) -> None:
         assert said in text
 
 
+def changed_scores(run: Run, **changes: Any) -> str:
+    """The text of the page, with other scores."""
+    path = run.input("score/scores.json")
+    artifacts.write_json(path, json.loads(path.read_text("utf-8")) | changes)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", render(gather.everything(run))))
+
+
+def test_the_page_claims_nothing_that_is_not_so(run: Run) -> None:
+    said = changed_scores(run)
+    assert "test documents, which training never saw," in said
+    assert "logits are divided by a temperature" in said
+    after = json.loads(run.input("score/scores.json").read_text("utf-8"))["calibration"]["after"]
+    said = changed_scores(run, answer="linear", calibration={"after": after})
+    assert "The classifier is the pretrained network" not in said
+    assert not any(word in said for word in ("a temperature", "; temperature", "before after"))
+    assert f"nats a document {after['nats']:.3f}" in said
+
+    counts, files = results()["fetch"]
+    faults = {**counts["labelled_faults"], "removed": {}}
+    finish(run, "fetch", lambda part: write_files(part, files), {**counts, "labelled_faults": faults})
+    write_lines(run.input("pretrain/metrics.jsonl"), [{"step": 1, "loss_nats": 2.0}, {"step": 2, "loss_nats": 3.0}])
+    said = changed_scores(run)
+    assert "test documents, some of which training saw," in said
+    assert "its loss was 2.00 nats a hidden token at first and 3.00 at last" in said
+
+
+def test_the_page_of_a_network_from_random_weights_speaks_of_no_transfer(run: Run) -> None:
+    evidence = {"tfidf_svm": json.loads(run.input("score/scores.json").read_text("utf-8"))["evidence"]["tfidf_svm"]}
+    other = Run(config.load("trial.yaml", ["finetune.strategy=scratch"]), "trial.yaml")
+    said = changed_scores(other, **verdict(0.82, evidence, 48, gather.NAMES, "a network from random weights"))
+    assert "Nothing is transferred here." in said
+    assert "The model to use here: the trained network" in said
+    assert not any(word in said for word in ("transferred classifier", "transferred model", "Was it worth it"))
+
+
+@pytest.mark.parametrize(
+    ("code", "scripts", "side"),
+    [
+        ("or", "auto", "ltr"),
+        ("fa", "auto", "rtl"),
+        ("azb", "auto", "auto"),  # CLDR knows no script of it
+        ("azb", ("Arab",), "rtl"),
+        ("ku", "auto", "auto"),
+        ("ku", ("Latn",), "ltr"),
+        ("be-x-old", "auto", "ltr"),
+    ],
+)
+def test_text_runs_as_its_script_does(code: str, scripts: Any, side: str) -> None:
+    assert gather.language(code, scripts)["dir"] == side
+
+
 def test_the_hardest_documents_are_shown_shortened(run: Run) -> None:
     found = gather.everything(run)["hardest"]
     assert len(found) == gather.HARDEST
     assert all(row["text"].endswith(" …") and len(row["text"]) <= gather.EXCERPT_LETTERS + 2 for row in found)
+
+
+@pytest.mark.parametrize("text", ["ภาษาที่ไม่มีช่องว่าง" * 20, "မြန်မာဘာသာ" * 40, "短。 " + "天地玄黃" * 99, "ନ୍ୟାୟ" * 70])
+def test_a_text_without_spaces_is_cut_between_letters_with_their_marks(text: str) -> None:
+    for most in range(60, 70):
+        short = gather.shortened(text, most).removesuffix(" …")
+        assert most - 6 < len(short) <= most
+        assert text.startswith(short)
+        assert regex.findall(r"\X", text)[: len(regex.findall(r"\X", short))] == regex.findall(r"\X", short)
 
 
 def test_differences_lie_around_zero(run: Run) -> None:

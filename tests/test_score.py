@@ -78,7 +78,7 @@ def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path
     assert accuracy["mean"] == pytest.approx(sum(accuracy["per_seed"]) / 2)
     assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
     assert told["verdict"] == counts["verdict"]
-    assert told["offer"] in ("transfer", "tfidf_svm", "lexical")
+    assert told["offer"] in ("transfer", "tfidf_svm", "lexical", "scratch")
     for name in ("tfidf_svm", "lexical", "scratch"):
         gap = told["evidence"][name]["difference"]
         assert gap["mean"] == pytest.approx(accuracy["mean"] - told["baselines"][name]["accuracy"]["mean"])
@@ -112,7 +112,7 @@ def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path
     assert (believed["before"]["confidence"] > believed["after"]["confidence"]) == (believed["temperature"] > 1)
 
 
-@pytest.mark.parametrize("strategy", ["hybrid", "features"])
+@pytest.mark.parametrize("strategy", ["hybrid", "features", "scratch"])
 def test_a_network_in_company_is_also_judged_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
@@ -124,6 +124,9 @@ def test_a_network_in_company_is_also_judged_alone(
     score.work(run, tmp_path / "out")
     told = json.loads((tmp_path / "out" / "scores.json").read_text("utf-8"))
     assert ("network_alone" in told) == (strategy == "hybrid")
+    assert ("before" in told["calibration"]) == (strategy == "scratch"), "else parts bring their own temperature"
+    assert (told["verdict"] is None) == (strategy == "scratch") == ("scratch" not in told["evidence"])
+    assert told["story"].startswith("Nothing is transferred here. A net" if strategy == "scratch" else "Transfer is")
     if strategy == "hybrid":
         alone, gap = told["network_alone"], told["network_alone"]["evidence"]["scratch"]["difference"]
         own = told["parts"]["network"]["accuracy"]["mean"]

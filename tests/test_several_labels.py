@@ -70,6 +70,8 @@ def test_they_are_learned_scored_reported_and_predicted(
     page = render(gather.everything(run))
     assert "micro F1" in page
     assert 'id="classes"' in page
+    assert ("temperature fitted on" in page) == (strategy == "full")
+    assert "nats a decision" in page
 
     several = next(row for row in rows if len(row["predicted"]) == 2)
     both = next(row["text"] for row in documents("test", 30) if row["id"] == several["id"])

@@ -18,6 +18,11 @@ def test_words_by_the_company_they_keep_tell_the_classes_and_the_same_each_time(
     np.testing.assert_array_equal(said, two.predict_proba([row["text"] for row in test]))
 
 
+def test_a_corpus_that_repeats_no_word_is_learned_from_as_it_is() -> None:
+    fitted = fasttext_logistic(["ଆମ ଗାଁ ସୁନ୍ଦର", "ବଲ୍ ଖେଳ"], TEXTS, CLASSES)
+    assert {*fitted[0].kw_args["vectors"].key_to_index} == {"ଆମ", "ଗାଁ", "ସୁନ୍ଦର", "ବଲ୍", "ଖେଳ"}
+
+
 def test_a_word_keeps_its_marks_and_one_that_the_corpus_lacks_has_a_vector() -> None:
     fitted = fasttext_logistic(CORPUS, TEXTS, CLASSES)
     known = fitted[0].kw_args["vectors"]

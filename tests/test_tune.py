@@ -45,7 +45,14 @@ def test_it_goes_on_where_it_was_stopped_and_names_the_best_settings(
             raise KeyboardInterrupt
         return _story(1 - abs(bench.settings.learning_rate - 1e-3) * 100)
 
+    def asked(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(tune, "learn", learned)
+    with monkeypatch.context() as early:
+        early.setattr(tune, "suggested", asked)
+        with pytest.raises(KeyboardInterrupt):
+            tune.work(run)
     with pytest.raises(KeyboardInterrupt):
         tune.work(run)
     tune.work(run)
@@ -113,3 +120,12 @@ def test_the_budget_in_minutes_ends_it_and_without_a_network_there_is_nothing_to
     assert len(list(read_jsonl(run.folder / "tune/trials.jsonl"))) == 1
     with pytest.raises(UsageError, match="transfers no network"):
         tune.work(_run(tmp_path, "finetune.strategy=features"))
+
+
+def test_a_search_that_is_refused_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    alike = [{**row, "label": "a"} for row in upstream.documents("train", 12)]
+    run = _run(tmp_path, splits={"train": alike})
+    with pytest.raises(UsageError, match="all training documents are of one class"):
+        tune.work(run)
+    assert not (run.folder / "tune").exists()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 CHUNK = 100  # draws at once, for memory
+DIGITS = 12  # of a difference: those beyond are rounding's, and could lie on either side of zero
 
 
 def draws(documents: int, resamples: int, seed: int = 0) -> Floats:
@@ -106,8 +107,8 @@ def resampled(
             part = slice(start, start + CHUNK)
             matrices = confusions(drawn[part], predicted, true, classes)
             for name, figure in figures.items():
-                sums[name][part] += figure(matrices) / len(seeds)
-    return sums
+                sums[name][part] += figure(matrices)
+    return {name: total / len(seeds) for name, total in sums.items()}
 
 
 def _resampled_several(drawn: Floats, seeds: Sequence[npt.ArrayLike], true: npt.NDArray[Any]) -> dict[str, Floats]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics.bootstrap import Floats, interval
+from pipeline.metrics.bootstrap import DIGITS, Floats, interval
 from pipeline.metrics.decisions import right
 
 
@@ -16,7 +16,7 @@ def paired(ours: Floats, theirs: Floats) -> dict[str, float]:
     one; ``p`` counts the draws on the other side of zero, plus one (Davison and Hinkley 1997, Bootstrap Methods and
     their Application, ch. 4), so it is never 0.
     """
-    gaps = ours - theirs
+    gaps = (ours - theirs).round(DIGITS)
     low, high = interval(gaps)
     other_side = min(np.count_nonzero(gaps <= 0), np.count_nonzero(gaps >= 0))
     return {"low": low, "high": high, "p": min(1.0, 2 * (1 + other_side) / (1 + len(gaps)))}

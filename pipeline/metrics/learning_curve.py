@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.metrics.bootstrap import Floats, interval
+from pipeline.metrics.bootstrap import DIGITS, Floats, interval
 
 
 def contrasts(ours: Mapping[int, Floats], theirs: Mapping[int, Floats], drawn: Floats) -> dict[str, Any]:
@@ -23,7 +23,8 @@ def contrasts(ours: Mapping[int, Floats], theirs: Mapping[int, Floats], drawn: F
     doublings = np.log2(labels) - np.log2(labels).mean()
     figures = {"start": gaps[0], "slope": doublings @ gaps / (doublings @ doublings), "end": gaps[-1]}
     told: dict[str, Any] = {"from": labels[0], "to": labels[-1]}
-    for name, each in figures.items():
+    for name, figure in figures.items():
+        each = figure.round(DIGITS)
         low, high = interval(drawn @ each / len(each))
         told[name] = {"mean": float(each.mean()), "low": low, "high": high}
     return told

@@ -2,13 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import langcodes
+import regex
 from tokenizers import Tokenizer
 
 from pipeline.artifacts import Run, read_manifest
@@ -17,10 +18,12 @@ from pipeline.reporting import charts
 from pipeline.text.documents import Document, read_jsonl
 from pipeline.text.labelled import labels_of
 from pipeline.text.labelled_checks import lines as fault_lines
+from pipeline.text.script import expected_scripts, named_scripts
 
 SAMPLES_PER_REASON = 3
 HARDEST = 8
 EXCERPT_LETTERS = 280
+RIGHT_TO_LEFT = ("Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm", "Rohg", "Mand", "Armi", "Elym", "Nbat", "Palm", "Yezi")
 
 NAMES = {
     "network": "its network alone",
@@ -54,7 +57,7 @@ def everything(run: Run) -> dict[str, Any]:
     scores = _json(run.input("score/scores.json"))
     return {
         "run": run,
-        "language": language(run.config.language),
+        "language": language(run.config.language, run.config.filter.scripts),
         "manifests": manifests,
         "counts": counts,
         "last": max((datetime.fromisoformat(m["started"]) for m in manifests.values() if "started" in m), default=None),
@@ -97,21 +100,20 @@ def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return rows
 
 
-def language(code: str) -> dict[str, str]:
-    """The name of a Wikipedia's language in English and in itself, its BCP 47 tag and its direction."""
+def language(code: str, scripts: Sequence[str]) -> dict[str, str]:
+    """The name of a Wikipedia's language in English and in itself, its BCP 47 tag and its direction.
+
+    ``scripts``: as in ``filter.scripts``.
+    """
+    written = expected_scripts(code) if scripts == "auto" else named_scripts(scripts)
+    sides = {"rtl" if script in RIGHT_TO_LEFT else "ltr" for script in written}
+    side = sides.pop() if len(sides) == 1 else "auto"  # by the letters of each text
     try:
         tag = langcodes.Language.get(code)
-        script = tag.maximize().script
         name, own = tag.display_name(), tag.autonym()
     except langcodes.LanguageTagError:  # codes such as `be-x-old`
-        return {"tag": code, "name": code, "own": "", "dir": "auto"}
-    right_to_left = script in ("Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm", "Rohg", "Mand")
-    return {
-        "tag": tag.to_tag(),
-        "name": name,
-        "own": "" if own == name else own,
-        "dir": "rtl" if right_to_left else "ltr",
-    }
+        return {"tag": code, "name": code, "own": "", "dir": side}
+    return {"tag": tag.to_tag(), "name": name, "own": "" if own == name else own, "dir": side}
 
 
 def score_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
@@ -120,7 +122,7 @@ def score_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
     rows = [
         {"name": NAMES.get(name, name), "ours": ours, **measured["accuracy"]}
         for name, measured, ours in (
-            ("transferred model", scores.get("test", {}), True),
+            ("transferred model" if scores.get("verdict", True) else "trained network", scores.get("test", {}), True),
             *((name, measured, True) for name, measured in parts.items()),
             *((name, measured, False) for name, measured in scores.get("baselines", {}).items()),
         )
@@ -143,7 +145,7 @@ def difference_chart(scores: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def reliability_chart(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The share of right answers over the probability that the model gave them, before and after its temperature."""
+    """The share of right answers over the probability that the model gave them, after its temperature and before."""
     if not calibration:
         return None
     measured = [
@@ -153,6 +155,7 @@ def reliability_chart(calibration: dict[str, Any] | None) -> dict[str, Any] | No
             "points": [(bin["confidence"], bin["accuracy"]) for bin in calibration[kind]["bins"]],
         }
         for kind in ("before", "after")
+        if kind in calibration
     ]
     return charts.line_chart([{"kind": "ideal", "points": [(0.0, 0.0), (1.0, 1.0)]}, *measured], bottom=0.0)
 
@@ -192,9 +195,15 @@ def dropped_samples(path: Path) -> dict[tuple[str, str], list[Document]]:
 
 
 def shortened(text: str, most: int = EXCERPT_LETTERS) -> str:
-    """``text`` on one line, cut at a space, so that no letter loses its marks."""
+    """``text`` on one line, cut at a space of its last third; else, as in Thai, where no letter loses its marks."""
     line = " ".join(text.split())
-    return line if len(line) <= most else line[:most].rpartition(" ")[0] + " …"
+    if len(line) <= most:
+        return line
+    end = line.rfind(" ", 2 * most // 3, most)
+    if end < 0:
+        ends = [cluster.end() for cluster in regex.finditer(r"\X", line, endpos=most + 1)]
+        end = max((each for each in ends if each <= most), default=most)
+    return line[:end] + " …"
 
 
 def pieces(tokenizer_file: Path, documents: Path) -> list[list[str]]:
@@ -300,8 +309,10 @@ def labelled(fetched: dict[str, Any]) -> dict[str, Any] | None:
     if not splits:
         return None
     classes = sorted({label for split in splits.values() for label in split["classes"]})
+    faults = fetched.get("labelled_faults")
     return {
         "splits": splits,
+        "leaked": faults and faults["duplicates"].get("train in test") and not faults["removed"],
         "rows": [(label, [split["classes"].get(label, 0) for split in splits.values()]) for label in classes],
-        "faults": list(fault_lines(faults)) if (faults := fetched.get("labelled_faults")) else [],
+        "faults": list(fault_lines(faults)) if faults else [],
     }

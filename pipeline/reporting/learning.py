@@ -21,10 +21,12 @@ def chart(curves: dict[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
     sizes = sorted({point["labels"] for curve in curves.values() for point in curve})
 
     def line(curve: list[dict[str, Any]], spreads: float) -> list[charts.Point]:
-        return [(math.log(at["labels"] / first), at["mean"] + spreads * at["sd"]) for at in curve]
+        return [(math.log(at["labels"] / first), at["mean"] + spreads * (at["sd"] or 0)) for at in curve]
 
     bands = [
-        {"kind": f"band {name}", "points": line(curve, 1) + line(curve, -1)[::-1]} for name, curve in curves.items()
+        {"kind": f"band {name}", "points": line(curve, 1) + line(curve, -1)[::-1]}
+        for name, curve in curves.items()
+        if curve[0]["sd"] is not None
     ]
     lines = [{"kind": name, "dotted": True, "points": line(curve, 0)} for name, curve in curves.items()]
     layout = charts.line_chart([*bands, *lines])

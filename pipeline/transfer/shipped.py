@@ -45,9 +45,9 @@ class Classifier(NamedTuple):
     several: bool  # a document may have several labels
 
     @property
-    def temperature(self) -> float:
-        """Of a network that answers alone; the parts of others bring their own, and are not heated once more."""
-        return classifier.temperature(self.network[0]) if self.network and self.share == 1 else 1.0
+    def temperature(self) -> float | None:
+        """Of a network that answers alone; None where the parts bring their own."""
+        return classifier.temperature(self.network[0]) if self.network and self.share == 1 else None
 
 
 def load(folder: Path) -> Classifier:

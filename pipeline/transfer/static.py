@@ -4,7 +4,9 @@ FastText's skip-gram (Bojanowski et al. 2017, arXiv 1607.04606) builds a word of
 that the corpus lacks has a vector, too: in languages rich in forms many do.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ def fasttext_logistic(corpus: Iterable[str], texts: Sequence[str], truth: Truth)
     """A fitted scikit-learn pipeline: a text's mean word vector, and logistic regression with C by cross-validation.
 
     ``corpus``: the documents that the vectors are learned from. One thread and a seed: the same corpus gives the same
-    classifier. ``truth``: as in ``linear.choose``. RuntimeError: the corpus has no word ``LEAST_COUNT`` times.
+    classifier. ``truth``: as in ``linear.choose``. RuntimeError: the corpus has no word.
     """
     from gensim.models import FastText
     from sklearn.linear_model import LogisticRegression
@@ -39,7 +41,9 @@ def fasttext_logistic(corpus: Iterable[str], texts: Sequence[str], truth: Truth)
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     paragraphs = [found for text in corpus for paragraph in text.split("\n") if (found := words(paragraph))]
-    shape: dict[str, Any] = {"vector_size": WIDTH, "min_count": LEAST_COUNT, "min_n": 3, "max_n": 5, "bucket": BUCKETS}
+    commonest = max(Counter(chain.from_iterable(paragraphs)).values(), default=0)
+    least = LEAST_COUNT if commonest >= LEAST_COUNT else 1  # a corpus of a few sentences has no such word
+    shape: dict[str, Any] = {"vector_size": WIDTH, "min_count": least, "min_n": 3, "max_n": 5, "bucket": BUCKETS}
     epochs = min(MOST_EPOCHS, -(-WORDS_READ // max(1, sum(map(len, paragraphs)))))
     fasttext = FastText(paragraphs, sg=1, epochs=epochs, workers=1, seed=0, **shape)
     machine = LogisticRegression(max_iter=1000)
