@@ -25,7 +25,7 @@ from pipeline import config
 from pipeline.artifacts import Run
 from pipeline.metrics.decisions import right
 from pipeline.text.documents import read_jsonl
-from pipeline.transfer.baseline import without_body
+from pipeline.transfer.baseline import no_vectors, without_body
 from pipeline.transfer.bench import FOLDS, Bench, open_bench
 from pipeline.transfer.joining import JOINING, frozen_body
 from pipeline.transfer.subsets import leaving_out, said_by_answer, said_by_network, said_by_tfidf
@@ -45,9 +45,9 @@ SETTINGS: dict[str, dict[str, Any]] = {  # beside those of the run, where a stra
 
 
 def said_by_lexical(bench: Bench) -> Any:
-    """The linear classifier's answer on each dev document without the body, as a probability of one."""
-    said = without_body(bench.texts["train"], bench.splits["train"].truth(), bench.texts["dev"])
-    return np.eye(len(bench.labels))[said]
+    """What the linear classifier says of each dev document without the body."""
+    fitted = without_body(bench.texts["train"], bench.splits["train"].truth())
+    return fitted.probabilities(bench.texts["dev"], no_vectors(bench.texts["dev"]))
 
 
 BASELINES = {"lexical": said_by_lexical, "tfidf_svm": said_by_tfidf}

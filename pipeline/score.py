@@ -27,11 +27,11 @@ from pipeline.program import log, stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import processes
-from pipeline.transfer.baseline import tfidf_svm, without_body
+from pipeline.transfer.baseline import as_linear, no_vectors, tfidf_svm, without_body
 from pipeline.transfer.bench import class_order, has_several
 from pipeline.transfer.classifier import quiet_transformers
 from pipeline.transfer.joining import mixed
-from pipeline.transfer.shipped import classify, load
+from pipeline.transfer.shipped import Frozen, classify, load, save_frozen
 from pipeline.transfer.static import SAMPLE_WORDS, fasttext_logistic
 
 
@@ -84,6 +84,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     }
     if answer != networks and networks in said:  # what the network is worth without what it is joined with
         result["network_alone"] = judged(networks, decide(of_shipped(run, said[networks])))
+    result["offered"] = offered(run, result["offer"], labels, out)
     write_json(out / "scores.json", result)
     write_jsonl(out / "predictions.jsonl", predictions(test, probabilities, labels))
     write_jsonl(out / "hardest.jsonl", hardest(test, list(said["test"].values()), labels))
@@ -190,9 +191,23 @@ def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str
     every = max(1, round(filtered["counts"]["kept"]["train"]["words"] / SAMPLE_WORDS))
     corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
     fitted = {"tfidf_svm": tfidf_svm(*learned), "fasttext_logistic": fasttext_logistic(corpus, *learned)}
-    commonest = truth([{"label": largest_class(run)["label"]}] * len(texts), labels)
-    others = {"lexical": without_body(*learned, texts), "majority": commonest}
+    lexical = without_body(*learned)
+    others = {
+        "lexical": decisions.decided(lexical.probabilities(texts, no_vectors(texts)), several=lexical.several),
+        "majority": truth([{"label": largest_class(run)["label"]}] * len(texts), labels),
+    }
     return {name: each.predict(texts) for name, each in fitted.items()} | others
+
+
+def offered(run: Run, offer: str, labels: list[str], out: Path) -> str:
+    """Where the model to use lies in the run's folder; a linear baseline is written to ``offer/`` in ``out``."""
+    if offer in ("transfer", "scratch"):
+        return "finetune/model" if offer == "transfer" else "finetune/scratch/seed-0"
+    train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
+    learned = [row["text"] for row in train], truth(train, labels)
+    fitted = without_body(*learned) if offer == "lexical" else as_linear(tfidf_svm(*learned), *learned)
+    save_frozen(Frozen(labels, fitted), out / "offer")
+    return "score/offer"
 
 
 def largest_class(run: Run) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from pipeline.transfer.baseline import without_body
+from pipeline.metrics.decisions import decided
+from pipeline.transfer.baseline import no_vectors, without_body
 from pipeline.transfer.lexical import RatioWeights
 
 ROWS = sparse.csr_matrix([[2.0, 0, 1, 5], [1, 0, 1, 5], [0, 3, 1, 5], [0, 0, 1, 5]])
@@ -36,5 +37,6 @@ def test_the_linear_classifier_does_without_a_body(several: bool) -> None:
     texts = ["ଚାଷୀ ଧାନ ରୁଏ", "ଧାନ ଚାଷ ଭଲ", "ଖେଳ ଦେଖିଲେ", "ଭଲ ଖେଳ ହେଲା"] * 5
     classes = np.array([0, 0, 1, 1] * 5)
     truth = np.eye(2, dtype=int)[classes] if several else classes
-    said = without_body(texts, truth, ["ଧାନ ଚାଷ", "ଖେଳ"])
+    fitted, asked = without_body(texts, truth), ["ଧାନ ଚାଷ", "ଖେଳ"]
+    said = decided(fitted.probabilities(asked, no_vectors(asked)), several=several)
     assert said.tolist() == ([[1, 0], [0, 1]] if several else [0, 1])

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import upstream
+from accelerate import Accelerator
 from conftest import Program
 
 from pipeline import config, finetune, score
 from pipeline.artifacts import Run
 from pipeline.errors import UsageError
-from pipeline.metrics import bootstrap, scores
+from pipeline.metrics import bootstrap, decisions, scores
+from pipeline.predict import find_model
 from pipeline.text.documents import read_jsonl, write_jsonl
 from pipeline.transfer.baseline import tfidf_svm
+from pipeline.transfer.shipped import classify, load
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +168,29 @@ def test_it_leaves_no_cache_behind(tuned: Run, program: Program, tmp_path: Path)
     assert not list(home.iterdir())
     assert not list(temporary.iterdir())
     assert not (tmp_path / ".hf").exists()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_baseline_that_is_the_model_to_use_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{**row, "label": [row["label"]] if several else row["label"]} for row in upstream.documents("train", 60)]
+    run = upstream.make_run(tmp_path, "bert", {"train": rows})
+    labels, asked = sorted(upstream.WORDS), [row["text"] for row in upstream.documents("asked", 30)]
+    learned = [str(row["text"]) for row in rows], score.truth(rows, labels)
+    for name in ("tfidf_svm", "lexical"):
+        assert score.offered(run, name, labels, tmp_path) == "score/offer"
+        model = load(find_model(str(tmp_path / "offer"))[0])
+        said = classify(Accelerator(cpu=True), model, asked)
+        decided = decisions.decided(said, several=several)
+        assert model.several == several
+        if name == "tfidf_svm":
+            assert decided.tolist() == tfidf_svm(*learned).predict(asked).tolist()
+        elif not several:
+            assert said.sum(1) == pytest.approx(1)
+        assert {path.name for path in (tmp_path / "offer").iterdir()} == {"classifier.json", "linear.skops"}
+    assert score.offered(run, "transfer", labels, tmp_path) == "finetune/model"
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics.decisions import Truth, decided
+from pipeline.metrics.decisions import Truth
 from pipeline.transfer import linear
+from pipeline.transfer.linear import Linear
 
 
 def tfidf_svm(texts: Sequence[str], truth: npt.ArrayLike) -> Any:
@@ -25,8 +26,24 @@ def tfidf_svm(texts: Sequence[str], truth: npt.ArrayLike) -> Any:
     return make_pipeline(tfidf(), OneVsRestClassifier(svm) if np.ndim(truth) == 2 else svm).fit(list(texts), truth)
 
 
-def without_body(texts: Sequence[str], truth: Truth, asked: Sequence[str]) -> Truth:
-    """What the classifier of ``linear`` decides on ``asked`` that has learned the classes of ``texts`` from no body."""
-    learned, unseen = (np.zeros((len(each), 0, 1)) for each in (texts, asked))
-    fitted = linear.fit(texts, learned, truth, linear.choose(texts, learned, truth, "svm", lexical=True))
-    return decided(fitted.probabilities(asked, unseen), several=fitted.several)
+def without_body(texts: Sequence[str], truth: Truth) -> Linear:
+    """The classifier of ``linear``, fitted without a body: its vectors are ``no_vectors``."""
+    learned = no_vectors(texts)
+    return linear.fit(texts, learned, truth, linear.choose(texts, learned, truth, "svm", lexical=True))
+
+
+def as_linear(tfidf_svm: Any, texts: Sequence[str], truth: Truth) -> Linear:
+    """A pipeline of that name as what ``without_body`` gives, with probabilities: the same answers.
+
+    ``texts`` and ``truth`` are those that it has learned from, ``truth`` as places of classes.
+    """
+    from sklearn.base import clone
+
+    lexical, machine = tfidf_svm.named_steps.values()
+    heat = linear.settle_temperature(clone(machine), lexical.transform(texts), truth)
+    return Linear(lexical, np.zeros((0, 1)), np.zeros(0), machine, heat)
+
+
+def no_vectors(texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """What no body says of ``texts``: (texts, 0, 1)."""
+    return np.zeros((len(texts), 0, 1))

@@ -1,6 +1,7 @@
 """What the layers of a frozen body say of documents."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ def token_weights(stream: npt.NDArray[np.integer], special: list[int], vocabular
     return np.asarray(weights, np.float32)
 
 
-def embeddings(accelerator: Accelerator, body: Any, ids: Ids, pad: int, layers: list[int], weight_of: Floats) -> Floats:
+def embeddings(
+    accelerator: Accelerator, body: Any, ids: Ids, pad: int, layers: Sequence[int], weight_of: Floats
+) -> Floats:
     """The mean over a document's tokens of what each of ``layers`` gives: (documents, layers, width), in their order.
 
     Layer 0 is the embedding table's, the last the top's; ``weight_of`` is what ``token_weights`` gives. Processes read

@@ -88,8 +88,6 @@ def choose(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, machine:
 
 def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Choice) -> Linear:
     """Learn as ``choice`` says. The temperature is fitted on documents that a cross-validation left out."""
-    from sklearn.base import clone
-
     from pipeline.transfer.lexical import tfidf
 
     truth = np.asarray(truth)
@@ -97,6 +95,14 @@ def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Cho
     words = lexical.fit_transform(texts) if lexical else None
     rows = _joined(words, vectors - centres, choice.weights)
     machine = _machine(choice.machine, choice.regularisation, truth, words if choice.by_class else None)
+    heat = settle_temperature(machine, rows, truth)
+    return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, truth), heat)
+
+
+def settle_temperature(machine: Any, rows: sparse.csr_matrix, truth: Truth) -> float:
+    """Of what ``machine``, not fitted, says of the rows that a cross-validation left out."""
+    from sklearn.base import clone
+
     said, true = [], []
     for kept, left_out in stratified(truth):
         logits, asked = _logits(clone(machine).fit(rows[kept], truth[kept]), rows[left_out]), truth[left_out]
@@ -105,8 +111,7 @@ def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Cho
             logits, asked = logits[:, told].reshape(-1, 1), asked[:, told].reshape(-1, 1)
         said.append(logits)
         true.append(asked)
-    heat = temperature(np.concatenate(said), np.concatenate(true))
-    return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, truth), heat)
+    return temperature(np.concatenate(said), np.concatenate(true))
 
 
 def save(linear: Linear, folder: Path) -> None:

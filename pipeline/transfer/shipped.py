@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from transformers import AutoModel, AutoTokenizer
 
 from pipeline.transfer import classifier, linear
+from pipeline.transfer.baseline import no_vectors
 from pipeline.transfer.documents import encode
 from pipeline.transfer.embeddings import embeddings
 from pipeline.transfer.training import classify as classify_by_network
@@ -27,14 +28,14 @@ WEIGHTS_FILE = "token_weights.npy"
 
 
 class Frozen(NamedTuple):
-    """A linear classifier with the body that it reads."""
+    """A linear classifier with the body that it reads, if any."""
 
     labels: list[str]
     linear: linear.Linear
-    body: Any
-    tokenizer: Any
-    layers: list[int]
-    token_weights: npt.NDArray[np.float32]
+    body: Any = None
+    tokenizer: Any = None
+    layers: Sequence[int] = ()
+    token_weights: npt.NDArray[np.float32] | None = None
 
 
 class Classifier(NamedTuple):
@@ -78,6 +79,8 @@ def classify(accelerator: Accelerator, shipped: Classifier, texts: Sequence[str]
 
 
 def classify_frozen(accelerator: Accelerator, frozen: Frozen, texts: Sequence[str]) -> Table:
+    if frozen.token_weights is None:
+        return frozen.linear.probabilities(texts, no_vectors(texts))
     ids, _ = encode(frozen.tokenizer, texts, frozen.tokenizer.model_max_length)
     pad = frozen.tokenizer.pad_token_id
     vectors = embeddings(accelerator, frozen.body, ids, pad, frozen.layers, frozen.token_weights)
@@ -87,10 +90,11 @@ def classify_frozen(accelerator: Accelerator, frozen: Frozen, texts: Sequence[st
 def save_frozen(frozen: Frozen, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     linear.save(frozen.linear, folder)
-    frozen.body.save_pretrained(folder)
-    frozen.tokenizer.save_pretrained(folder)
-    np.save(folder / WEIGHTS_FILE, frozen.token_weights)
-    about = {"linear": ".", "share": 0.0, "labels": frozen.labels, "layers": frozen.layers}
+    if frozen.token_weights is not None:
+        frozen.body.save_pretrained(folder)
+        frozen.tokenizer.save_pretrained(folder)
+        np.save(folder / WEIGHTS_FILE, frozen.token_weights)
+    about = {"linear": ".", "share": 0.0, "labels": frozen.labels, "layers": [*frozen.layers]}
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=1), "utf-8")
 
 
@@ -113,6 +117,8 @@ def ship(answer: str, share: float, network: Path, linear: Path, target: Path) -
 
 def _load_frozen(folder: Path) -> Frozen:
     about = json.loads((folder / ABOUT).read_text("utf-8"))
+    if not about["layers"]:
+        return Frozen(about["labels"], linear.load(folder))
     body = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     token_weights = np.load(folder / WEIGHTS_FILE, allow_pickle=False)
