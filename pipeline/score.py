@@ -117,7 +117,7 @@ HARDEST = 20
 def described(name: str, choice: dict[str, Any]) -> str:
     """What answers, in words; ``choice`` is finetune's."""
     if name == "linear" and not any(choice["linear"]["weights"]):
-        return "a linear classifier, to which the pretrained body brought nothing"
+        return "a linear classifier that takes nothing from the pretrained body"
     return ANSWERING[name]
 
 

@@ -67,12 +67,13 @@ def _side(control: Mapping[str, Any]) -> int:
 
 def _against(name: str, control: Mapping[str, Any]) -> str:
     gap, coins = control["difference"], control["mcnemar"]
-    certain = "" if _side(control) else ", which chance alone could explain"
+    where = f"{100 * abs(gap['mean']):.1f} points {'ahead of' if gap['mean'] > 0 else 'behind'}"
+    certain = "" if _side(control) or not gap["mean"] else ", which chance alone could explain"
     return (
-        f"It is {100 * abs(gap['mean']):.1f} points {'ahead of' if gap['mean'] >= 0 else 'behind'} {name} "
+        f"It is {where if gap['mean'] else 'level with'} {name} "
         f"({_percent(control['accuracy'])}){certain}: 95 % interval {_points(gap['low'])} to {_points(gap['high'])}, "
-        f"paired bootstrap; of the documents that one alone gets right, the shipped model has "
-        f"{coins['only_ours_right']} and the control {coins['only_theirs_right']}, {_p(coins['p'])} by McNemar's test."
+        f"paired bootstrap; of the documents that one alone gets right, {coins['only_ours_right']} are ours "
+        f"and {coins['only_theirs_right']} the control's, {_p(coins['p'])} by McNemar's test."
     )
 
 
