@@ -19,7 +19,13 @@ from typing import Any
 import numpy as np
 import transformers
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers import (
+    AutoModelForSequenceClassification,
+    DataCollatorWithPadding,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
 
 from pipeline import config
 from pipeline.artifacts import Run
@@ -72,6 +78,7 @@ def plain(bench: Bench, seed: int, folder: str) -> tuple[float, float]:
         data_collator=DataCollatorWithPadding(bench.tokenizer),
         compute_metrics=lambda said: {"accuracy": float((said.predictions.argmax(-1) == said.label_ids).mean())},
     )
+    trainer.remove_callback(PrinterCallback)
     clock = time.perf_counter()
     trainer.train()
     return time.perf_counter() - clock, trainer.state.log_history[-2]["eval_accuracy"]

@@ -32,7 +32,7 @@ SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "A sixth of the seconds": ("benchmarks.pretrain", ODIA, "--seconds", "200", "--plain-seconds", "1200"),
         "Many processes": ("benchmarks.scaling", ODIA, "--rounds", "2", "--steps", "16"),
     },
-    "finetune": {"Beside transformers' Trainer": ("benchmarks.finetune", ODIA, "--rounds", "2")},
+    "finetune": {"Beside transformers' Trainer": ("benchmarks.finetune", ODIA, "--rounds", "1")},
 }
 QUICK = {
     "Extraction": ("--copies", "2", "--rounds", "1"),

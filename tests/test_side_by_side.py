@@ -65,7 +65,7 @@ def test_they_are_the_networks_that_one_after_the_other_would_be(
     assert list(threads.values()) == ["1", "1"]
     assert str(os.getpid()) not in threads
     assert capfd.readouterr().err.count("dev_nats") == len(JOBS), "each says how it went"
-    together = train_each(JOBS, bench)
+    together = train_each(JOBS, bench) | train_each([], bench)
     monkeypatch.setattr(module, "WORTHWHILE", float("inf"))
     apart = train_each(JOBS, bench._replace(out=tmp_path / "apart"))
     for job in JOBS:

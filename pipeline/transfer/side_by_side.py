@@ -1,7 +1,7 @@
 """Several networks at once, where one by itself would leave cores idle: a process and a share of the threads each.
 
-The steps of fine-tuning are small, so a second thread brings one network little: two networks of one thread each are
-done in three quarters of the time of one after the other with two (docs/benchmarks.md).
+The steps of fine-tuning are small, so a second thread brings one network less than another core would: two networks
+of one thread each take an eighth to a quarter less than one after the other with two (docs/benchmarks.md).
 """
 
 import multiprocessing
@@ -22,7 +22,7 @@ from pipeline.transfer.bench import Bench
 
 Item = TypeVar("Item")
 
-AT_ONCE = 4  # a process holds about a gigabyte
+AT_ONCE = 2  # a process holds a gigabyte and a half
 WORTHWHILE = (
     2e12  # tokens that a network reads × bytes of its weights: ten seconds or so, what two processes take to start
 )
@@ -38,7 +38,7 @@ def side_by_side(task: Callable[[Bench, Item], None], bench: Bench, items: Seque
     """
     threads = torch.get_num_threads()
     workers = min(AT_ONCE, threads, planned) if _pays(bench) else 1
-    if workers == 1:
+    if not items or workers == 1:
         for item in items:
             task(bench, item)
         return
