@@ -62,6 +62,13 @@ def work(run: Run, out: Path) -> dict[str, Any]:
             else:
                 counts[name] = _corpus(name, DOCUMENTS[source["kind"]](path), out)
             log.info("extract: %s: %s", name, _sentence(counts[name]))
+            blank, documents = counts[name]["empty"], counts[name]["documents"]
+            if source["kind"] == "text" and documents > 20 and documents / 20 < blank < documents / 1.5:
+                log.warning(
+                    "extract: %s: each of its lines counts as a document, and blank ones part them into groups, "
+                    "as where a book is wrapped: write a document a line, or .jsonl",
+                    name,
+                )
     if not any(kept["documents"] for kept in counts.values()):
         raise UsageError("no source holds a document: check corpus.dump and corpus.extra")
     return {name: dict(sorted(each.items())) for name, each in counts.items()}

@@ -193,6 +193,24 @@ def test_corpora_without_a_document_are_refused_as_often_as_they_are_tried(tmp_p
             extract.work(Here(Config(run="r", language="or"), tmp_path), out)
 
 
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("ଧାନ ଚାଷ\nଓ ଗହମ\nଚାଷ\n\n" * 10, True),
+        ("ଧାନ ଚାଷ\n\n" * 30, False),
+        ("ଧାନ ଚାଷ\n" * 30, False),
+    ],
+    ids=["wrapped", "a paragraph a line", "a document a line"],
+)
+def test_a_text_that_is_wrapped_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, warned: bool
+) -> None:
+    (tmp_path / "a.txt").write_text(text, "utf-8")
+    out = sources(tmp_path, {"name": "a", "kind": "text", "path": str(tmp_path / "a.txt")})
+    extract.work(Here(Config(run="r", language="or", extract={"workers": 1}), tmp_path), out)
+    assert ("write a document a line" in caplog.text) == warned
+
+
 def test_a_corpus_is_never_taken_for_a_part_of_a_dump(tmp_path: Path) -> None:
     (tmp_path / "d.xml").write_bytes(xml(page(1)))
     (tmp_path / "dump-00000.jsonl").write_text('{"text": "x"}\n')
