@@ -41,10 +41,12 @@ def flops_a_token(vocabulary: int, hidden_share: float) -> float:
     """Floating-point operations of a training step for each token of a block: 6 for each weight that multiplies it.
 
     Layers: query, key, value and output, and the gated feed-forward; scores and their use, 12 × length × width a layer;
-    head and decoder at the ``hidden_share`` of tokens that are masked. Norms, softmax and optimizer count for nothing.
+    the last feed-forward, head and decoder at the ``hidden_share`` of tokens that are masked. Norms, softmax and
+    optimizer count for nothing.
     """
-    layer = 4 * WIDTH**2 + 3 * WIDTH * FEED_FORWARD
-    return 6 * LAYERS * layer + 12 * LAYERS * LENGTH * WIDTH + 6 * hidden_share * (WIDTH**2 + WIDTH * vocabulary)
+    attention, feed_forward = 4 * WIDTH**2 + 2 * LENGTH * WIDTH, 3 * WIDTH * FEED_FORWARD
+    everywhere = LAYERS * attention + (LAYERS - 1) * feed_forward
+    return 6 * (everywhere + hidden_share * (feed_forward + WIDTH**2 + WIDTH * vocabulary))
 
 
 def write_texts() -> None:

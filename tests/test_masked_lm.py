@@ -11,7 +11,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from pipeline.config import Model
 from pipeline.errors import UsageError
-from pipeline.model.masked_lm import body, head_only_at, masked_lm
+from pipeline.model.masked_lm import body, masked_lm, narrowed_to
 from pipeline.training.masked import MaskedBlocks, attention_mask, span_beginnings, summed_loss
 from pipeline.training.masked_loss import linear_cross_entropy
 from pipeline.training.precision import autocast
@@ -22,17 +22,27 @@ def _batch(n: int = 3, length: int = 24) -> dict[str, torch.Tensor]:
     return MaskedBlocks(ids, np.arange(5), 4, 100).batch(np.arange(n), np.arange(n), rate=0.2, seed=0, step=0)
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("family", ["modernbert", "bert", "roberta", "deberta-v2", "electra", "distilbert"])
 def test_any_family_trains_through_its_own_head_at_hidden_tokens_alone(
-    family: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    family: str, whole: bool, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     model = masked_lm(Model(type=family, size="tiny"), tokenizer, 512).eval()
     batch = _batch()
+
+    def gradients(logits: torch.Tensor) -> list[torch.Tensor]:
+        model.zero_grad()
+        logits.square().sum().backward()
+        return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
     everywhere = model(input_ids=batch["input_ids"]).logits.flatten(0, 1)[batch["positions"]]
-    with head_only_at(model, batch["positions"]):
-        torch.testing.assert_close(model(input_ids=batch["input_ids"]).logits[0], everywhere)
-    assert model(input_ids=batch["input_ids"]).logits.shape[:2] == batch["input_ids"].shape, "the hook is gone again"
+    with narrowed_to(model, batch["positions"], whole=whole) as states:
+        there = model(input_ids=batch["input_ids"]).logits[0]
+    torch.testing.assert_close(there, everywhere)
+    torch.testing.assert_close(gradients(there), gradients(everywhere), rtol=1e-4, atol=1e-4)
+    assert not whole or torch.equal(states[0], body(model)(input_ids=batch["input_ids"]).last_hidden_state)
+    assert model(input_ids=batch["input_ids"]).logits.shape[:2] == batch["input_ids"].shape, "it is over"
     summed_loss(model, batch).backward()
     model(input_ids=torch.randint(5, 100, (1, 512)))  # as long as was promised
     model.save_pretrained(tmp_path)
@@ -162,6 +172,19 @@ def test_the_loss_is_cross_entropy_over_logits_and_its_gradients_those_of_both_l
     for one, other in zip(gradients(fused), gradients(plain), strict=True):
         assert one.dtype == torch.float32
         assert (one - other).norm() <= close * other.norm()
+
+
+def test_the_last_feed_forward_is_computed_at_hidden_tokens_alone(tokenizer: PreTrainedTokenizerFast) -> None:
+    model, batch = masked_lm(Model(size="tiny"), tokenizer, 24), _batch()
+
+    def operations(whole: bool) -> int:
+        with FlopCounterMode(display=False) as counted, narrowed_to(model, batch["positions"], whole=whole):
+            model(input_ids=batch["input_ids"])
+        return int(counted.get_total_flops())
+
+    feed_forward = 3 * model.config.hidden_size * model.config.intermediate_size
+    elsewhere = batch["input_ids"].numel() - len(batch["positions"])
+    assert operations(whole=True) - operations(whole=False) == 2 * elsewhere * feed_forward > 0
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.models.modernbert.modeling_modernbert import ModernBertEncoderLayer
 
 from pipeline.config import Model
 from pipeline.errors import UsageError
@@ -73,27 +75,55 @@ def layers(model: PreTrainedModel) -> torch.nn.ModuleList:
     return max((m for m in body(model).modules() if isinstance(m, torch.nn.ModuleList)), key=len)
 
 
+def compiled_parts(model: PreTrainedModel) -> list[torch.nn.Module]:
+    """What every step of training gives whole blocks: the layers, but of a narrowed last one (``narrowed_to``) only its
+    attention."""
+    *lower, last = layers(model)
+    return [*lower, last.attn if isinstance(last, ModernBertEncoderLayer) else last]
+
+
 @contextlib.contextmanager
-def head_only_at(model: PreTrainedModel, positions: torch.Tensor) -> Iterator[list[torch.Tensor]]:
-    """Within this context the head of ``model`` sees nothing but ``positions``; the list gets the body's whole output.
+def narrowed_to(model: PreTrainedModel, positions: torch.Tensor, *, whole: bool) -> Iterator[list[torch.Tensor]]:
+    """Within this context what a token does by itself after the last attention is computed at ``positions`` alone.
 
-    ``positions``: (k,) int64, into the flattened (batch × length) inputs. The logits are then (1, k, vocabulary).
-    Head and loss are most of a small model's work, and only masked positions have a loss. It hooks into the body's
-    output, so it serves any family, whatever its head is called.
+    ``positions``: (k,) int64, into the flattened (batch × length) inputs. The logits are then (1, k, vocabulary), the
+    same as else: only masked tokens have a loss, and head and loss are most of a small model's work. That much holds of
+    any family; ModernBERT's last feed-forward, a fourteenth of a step, is left out elsewhere, too. Where the ``whole``
+    output of the body is wanted, the list gets it, and only the head is narrowed.
     """
-
-    whole: list[torch.Tensor] = []
+    states: list[torch.Tensor] = []
+    last = layers(model)[-1]
+    if isinstance(last, ModernBertEncoderLayer) and not whole:
+        last.forward = partial(_modernbert_layer_at, last, positions)
+        try:
+            yield states
+        finally:
+            del last.forward
+        return
 
     def pick(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
-        whole.append(output.last_hidden_state)
-        output.last_hidden_state = output.last_hidden_state.flatten(0, 1)[positions].unsqueeze(0)
+        states.append(output.last_hidden_state)
+        output.last_hidden_state = _at(positions, output.last_hidden_state)
         return output
 
     handle = body(model).register_forward_hook(pick)
     try:
-        yield whole
+        yield states
     finally:
         handle.remove()
+
+
+def _modernbert_layer_at(
+    layer: ModernBertEncoderLayer, positions: torch.Tensor, hidden: torch.Tensor, **attention: Any
+) -> torch.Tensor:
+    """The layer's output at ``positions``, (1, k, width): its tokens exchange nothing after they have attended."""
+    attended, _ = layer.attn(layer.attn_norm(hidden), **attention)
+    there = _at(positions, hidden + attended)
+    return there + layer.mlp(layer.mlp_norm(there))  # type: ignore[no-any-return]
+
+
+def _at(positions: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    return states.flatten(0, 1)[positions].unsqueeze(0)
 
 
 @contextlib.contextmanager

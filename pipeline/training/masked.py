@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.config import Masking
 from pipeline.model.attention import takes_masks, within_documents
-from pipeline.model.masked_lm import decoder_left_out, head_only_at
+from pipeline.model.masked_lm import decoder_left_out, narrowed_to
 from pipeline.text.encoded import document_ids, epoch_order
 from pipeline.text.spelling import word_beginnings
 from pipeline.training.halves import contrast_of_halves
@@ -164,7 +164,8 @@ def summed_loss(model: torch.nn.Module, batch: Batch, *, z_loss: float = 0.0, co
     """
     inner: PreTrainedModel = getattr(model, "module", model)  # without DistributedDataParallel's shell
     draw_by(batch)
-    with head_only_at(inner, batch["positions"]) as states, decoder_left_out(inner) as decoder:
+    whole = contrastive > 0
+    with narrowed_to(inner, batch["positions"], whole=whole) as states, decoder_left_out(inner) as decoder:
         hidden = model(input_ids=batch["input_ids"], attention_mask=attention_mask(inner, batch)).logits[0]
     loss = linear_cross_entropy(hidden, decoder.weight, decoder.bias, batch["targets"], z_loss)
     if not contrastive:
