@@ -203,3 +203,21 @@ print(taken, mebibytes("AnonHugePages:"))
     ).stdout.split()
     assert int(taken) < 100
     assert int(huge) >= 60
+
+
+def test_an_older_glibc_keeps_freed_memory_as_far_as_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: dict[int, int] = {}
+
+    class Older:
+        """It takes no threshold of mmap above 32 MiB."""
+
+        malloc = staticmethod(lambda size: None)
+
+        def mallopt(self, name: int, value: int) -> int:
+            fits = name != -3 or value <= 2**25
+            taken.update({name: value} if fits else {})
+            return int(fits)
+
+    monkeypatch.setattr("pipeline.training.processes.ctypes.CDLL", lambda name: Older())
+    processes()
+    assert taken == {-3: 2**25, -1: 2**31 - 1}

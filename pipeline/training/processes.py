@@ -59,7 +59,8 @@ def _suit_malloc() -> None:
     if not hasattr(libc, "mallopt"):
         return
     trim_threshold, mmap_threshold = -1, -3  # malloc.h
-    libc.mallopt(mmap_threshold, 2**31 - 1)
+    if not libc.mallopt(mmap_threshold, 2**31 - 1):
+        libc.mallopt(mmap_threshold, 2**25)  # glibc before 2.35 takes no more; without, 2**17 would stay
     libc.mallopt(trim_threshold, 2**31 - 1)
     libc.malloc.restype = ctypes.c_void_p
     start = libc.malloc(ctypes.c_size_t(HEAP_BYTES))
