@@ -73,6 +73,18 @@ def test_they_are_the_networks_that_one_after_the_other_would_be(
         assert together[job]["unseen_logits"] == apart[job]["unseen_logits"]
 
 
+def test_a_process_takes_its_share_of_the_threads_whatever_accelerate_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    for name in ("_bench", "begin_worker", "speak"):
+        monkeypatch.setattr(module, name, lambda: None)
+    monkeypatch.setattr(module, "processes", lambda: torch.set_num_threads(before + 2))
+    try:
+        module._begin(dict.fromkeys({*Bench._fields} - {"accelerator"}), before + 1)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_what_a_user_can_mend_is_said_as_ever_and_a_killed_process_names_the_remedy(bench: Bench) -> None:
     with pytest.raises(UsageError, match="not seed"):
         side_by_side(_refuse, bench, JOBS, 3)

@@ -78,8 +78,8 @@ def _begin(parts: dict[str, Any], threads: int) -> None:
     begin_worker()
     speak()
     classifier.quiet_transformers()
-    torch.set_num_threads(threads)
     _bench = Bench(accelerator=processes(), **parts)
+    torch.set_num_threads(threads)  # last: under torchrun, Accelerate gives each process every core
 
 
 def _do(task: Callable[[Bench, Item], None], item: Item) -> None:
