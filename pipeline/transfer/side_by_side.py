@@ -1,7 +1,7 @@
 """Several networks at once, where one by itself would leave cores idle: a process and a share of the threads each.
 
 The steps of fine-tuning are small, so a second thread brings one network less than another core would: two networks
-of one thread each take an eighth to a quarter less than one after the other with two (docs/benchmarks.md).
+of one thread each take a quarter less than one after the other with two (docs/benchmarks.md).
 """
 
 import multiprocessing
