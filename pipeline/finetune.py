@@ -1,12 +1,12 @@
 """Swap the head of the masked language model and learn the classes.
 
 Reads ``pretrain/``, ``tokenizer/``, ``encode/`` and ``fetch/labelled/{train,dev}.jsonl``, never the test documents.
-Writes ``seed-<i>/`` (a network a seed), ``scratch/seed-<i>/`` (the same network without transfer), ``linear/seed-0/``
-(a linear classifier on lexical features and the frozen body) where the strategy asks for it, ``soup/seed-0/`` (the
-mean of the seeds) or ``distilled/seed-<i>/`` (networks that learned from all of them and from passages of
-``filter/train.jsonl``) where ``finetune.ship`` does, ``model/`` (what is shipped: a network, the linear classifier, or
-both joined) and ``metrics.jsonl`` (a line an epoch). The config.json of each network holds the temperature of its
-probabilities, fitted on dev. Without a dev split, ``folds/`` holds figures of a cross-validation.
+Writes ``seed-<i>/`` (a network a seed), ``scratch/seed-<i>/`` (the same network without transfer, unless the first are
+that already), ``linear/seed-0/`` (a linear classifier on lexical features and the frozen body) where the strategy asks
+for it, ``soup/seed-0/`` (the mean of the seeds) or ``distilled/seed-<i>/`` (networks that learned from all of them and
+from passages of ``filter/train.jsonl``) where ``finetune.ship`` does, ``model/`` (what is shipped: a network, the
+linear classifier, or both joined) and ``metrics.jsonl`` (a line an epoch). The config.json of each network holds the
+temperature of its probabilities, fitted on dev. Without a dev split, ``folds/`` holds figures of a cross-validation.
 """
 
 from pathlib import Path

@@ -139,6 +139,7 @@ def said_by_all(run: Run, accelerator: Accelerator, texts: list[str]) -> dict[st
     """What each kind of classifier that finetune has trained says, by seed; and both together, where they answer so."""
     found = {name: said_by_seed(accelerator, run.input("finetune") / place, texts) for name, place in PLACES.items()}
     said = {name: seeds for name, seeds in found.items() if seeds}
+    said.setdefault("scratch", said.get("network", {}))  # finetune.strategy=scratch trains it once
     choice = finetuned(run)["choice"]
     if choice["answer"] == "joined":
         (linear,) = said["linear"].values()

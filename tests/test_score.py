@@ -17,6 +17,7 @@ from pipeline.artifacts import Run
 from pipeline.errors import UsageError
 from pipeline.metrics import bootstrap, decisions, scores
 from pipeline.predict import find_model
+from pipeline.reporting import gather
 from pipeline.text.documents import read_jsonl, write_jsonl
 from pipeline.transfer.baseline import tfidf_svm
 from pipeline.transfer.shipped import classify, load
@@ -130,6 +131,13 @@ def test_a_network_in_company_is_also_judged_alone(
     assert ("before" in told["calibration"]) == (strategy == "scratch"), "else parts bring their own temperature"
     assert (told["verdict"] is None) == (strategy == "scratch") == ("scratch" not in told["evidence"])
     assert told["story"].startswith("Nothing is transferred here. A net" if strategy == "scratch" else "Transfer is")
+    assert run.input("finetune/scratch").exists() == (strategy != "scratch"), "it would be trained twice"
+    if strategy == "scratch":
+        assert told["baselines"]["scratch"]["accuracy"] == told["test"]["accuracy"]
+        chart = gather.finetune_chart(list(read_jsonl(run.input("finetune/metrics.jsonl"))))
+        assert chart
+        assert len(chart["chart"]["series"]) == 2 + 1, "two seeds and their mean"
+        assert {len(line["dots"]) for line in chart["chart"]["series"]} == {1}
     if strategy == "hybrid":
         alone, gap = told["network_alone"], told["network_alone"]["evidence"]["scratch"]["difference"]
         own = told["parts"]["network"]["accuracy"]["mean"]

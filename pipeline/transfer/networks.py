@@ -102,6 +102,8 @@ def jobs(settings: Finetune, has_dev: bool) -> tuple[list[Job], list[Job]]:
     control = [Job("scratch", seed, f"scratch/seed-{seed}") for seed in range(settings.seeds)]
     if strategy == "features":  # no network learns
         return [], control
+    if strategy == "scratch":  # it would be its own control
+        return crossed, own
     return crossed, [*own, *control]
 
 
