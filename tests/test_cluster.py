@@ -86,7 +86,15 @@ def test_a_task_hands_sigterm_on_waits_for_its_command_and_says_75(tmp_path: Pat
     assert (tmp_path / "saved").exists()
 
 
-@pytest.mark.parametrize("saved", ["demo/pretrain.part/checkpoints/step-9", "demo/finetune/seed-0/training.json", ""])
+@pytest.mark.parametrize(
+    "saved",
+    [
+        "demo/pretrain.part/checkpoints/step-9",
+        "demo/finetune/seed-0/training.json",
+        "demo/extract.part/counts/orwiki.00000.json",
+        "",
+    ],
+)
 def test_a_job_goes_back_into_the_queue_if_its_turn_has_brought_anything(tmp_path: Path, saved: str) -> None:
     (tmp_path / "runs/demo/fetch").mkdir(parents=True)
     (tmp_path / "runs/demo/fetch/manifest.json").touch()
