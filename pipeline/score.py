@@ -31,6 +31,7 @@ from pipeline.transfer.baseline import as_linear, no_vectors, tfidf_svm, without
 from pipeline.transfer.bench import class_order, has_several
 from pipeline.transfer.classifier import quiet_transformers
 from pipeline.transfer.joining import mixed
+from pipeline.transfer.linear import Linear
 from pipeline.transfer.shipped import Frozen, classify, load, save_frozen
 from pipeline.transfer.static import SAMPLE_WORDS, fasttext_logistic
 
@@ -49,9 +50,9 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     said["test"] = said[answer]
     decide = partial(decisions.decided, several=true.ndim == 2)
     seen = {name: [decide(each) for each in seeds.values()] for name, seeds in said.items()}
-    seen |= {name: [classes] for name, classes in said_by_baselines(run, texts, labels).items()}
-    drawn = bootstrap.draws(len(test), run.config.score.resamples)
-    ordered = bool(class_order(run))
+    fitted = baselines(run, labels)
+    seen |= {name: [classes] for name, classes in said_by_baselines(run, fitted, texts, labels).items()}
+    drawn, ordered = bootstrap.draws(len(test), run.config.score.resamples), bool(class_order(run))
     resampled = {
         name: bootstrap.resampled(drawn, seeds, true, len(labels), ordered=ordered) for name, seeds in seen.items()
     }
@@ -84,7 +85,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     }
     if answer != networks and networks in said:  # what the network is worth without what it is joined with
         result["network_alone"] = judged(networks, decide(of_shipped(run, said[networks])))
-    result["offered"] = offered(run, result["offer"], labels, out)
+    result["offered"] = offered(fitted, result["offer"], labels, out)
     write_json(out / "scores.json", result)
     write_jsonl(out / "predictions.jsonl", predictions(test, probabilities, labels))
     write_jsonl(out / "hardest.jsonl", hardest(test, list(said["test"].values()), labels))
@@ -183,31 +184,34 @@ def in_detail(predicted: Truth, true: Truth, labels: list[str]) -> dict[str, Any
     return {**by_class, "confusion_matrix": {"labels": labels, "counts": counts}}
 
 
-def said_by_baselines(run: Run, texts: list[str], labels: list[str]) -> dict[str, Truth]:
-    """What classifiers say that learn from the same training documents: by characters, by words, and by none."""
+def baselines(run: Run, labels: list[str]) -> dict[str, Linear]:
+    """Linear classifiers of characters, fitted on the same training documents."""
     train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
     learned = [row["text"] for row in train], truth(train, labels)
+    return {"tfidf_svm": as_linear(tfidf_svm(*learned), *learned), "lexical": without_body(*learned)}
+
+
+def said_by_baselines(run: Run, fitted: dict[str, Linear], texts: list[str], labels: list[str]) -> dict[str, Truth]:
+    """What ``fitted`` say, and what is said by words, learned from the same training documents, and by none."""
+    train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
     filtered = read_manifest(run.folder / "filter")
     assert filtered, "the recipe asks for the filter stage first"
     every = max(1, round(filtered["counts"]["kept"]["train"]["words"] / SAMPLE_WORDS))
     corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
-    fitted = {"tfidf_svm": tfidf_svm(*learned), "fasttext_logistic": fasttext_logistic(corpus, *learned)}
-    lexical = without_body(*learned)
-    others = {
-        "lexical": decisions.decided(lexical.probabilities(texts, no_vectors(texts)), several=lexical.several),
-        "majority": truth([{"label": largest_class(run)["label"]}] * len(texts), labels),
+    by_words = fasttext_logistic(corpus, [row["text"] for row in train], truth(train, labels))
+    none = no_vectors(texts)
+    said = {
+        name: decisions.decided(each.probabilities(texts, none), several=each.several) for name, each in fitted.items()
     }
-    return {name: each.predict(texts) for name, each in fitted.items()} | others
+    majority = truth([{"label": largest_class(run)["label"]}] * len(texts), labels)
+    return {**said, "fasttext_logistic": by_words.predict(texts), "majority": majority}
 
 
-def offered(run: Run, offer: str, labels: list[str], out: Path) -> str:
+def offered(fitted: dict[str, Linear], offer: str, labels: list[str], out: Path) -> str:
     """Where the model to use lies in the run's folder; a linear baseline is written to ``offer/`` in ``out``."""
     if offer in ("transfer", "scratch"):
         return "finetune/model" if offer == "transfer" else "finetune/scratch/seed-0"
-    train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
-    learned = [row["text"] for row in train], truth(train, labels)
-    fitted = without_body(*learned) if offer == "lexical" else as_linear(tfidf_svm(*learned), *learned)
-    save_frozen(Frozen(labels, fitted), out / "offer")
+    save_frozen(Frozen(labels, fitted[offer]), out / "offer")
     return "score/offer"
 
 

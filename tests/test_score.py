@@ -16,10 +16,11 @@ from pipeline import config, finetune, score
 from pipeline.artifacts import Run
 from pipeline.errors import UsageError
 from pipeline.metrics import bootstrap, decisions, scores
+from pipeline.metrics.verdict import verdict
 from pipeline.predict import find_model
 from pipeline.reporting import gather
 from pipeline.text.documents import read_jsonl, write_jsonl
-from pipeline.transfer.baseline import tfidf_svm
+from pipeline.transfer.baseline import tfidf_svm, without_body
 from pipeline.transfer.shipped import classify, load
 
 
@@ -178,6 +179,22 @@ def test_it_leaves_no_cache_behind(tuned: Run, program: Program, tmp_path: Path)
     assert not (tmp_path / ".hf").exists()
 
 
+def test_a_baseline_is_fitted_once_also_where_it_is_the_model_to_use(
+    tuned: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = []
+
+    def watched(*learned: Any) -> Any:
+        fitted.append(learned)
+        return without_body(*learned)
+
+    monkeypatch.setattr(score, "without_body", watched)
+    monkeypatch.setattr(score, "verdict", lambda *given: {**verdict(*given), "offer": "lexical"})
+    score.work(tuned, tmp_path)
+    assert (tmp_path / "offer" / "linear.skops").exists()
+    assert len(fitted) == 1
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_a_baseline_that_is_the_model_to_use_can_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: bool
@@ -187,8 +204,9 @@ def test_a_baseline_that_is_the_model_to_use_can_be_used(
     run = upstream.make_run(tmp_path, "bert", {"train": rows})
     labels, asked = sorted(upstream.WORDS), [row["text"] for row in upstream.documents("asked", 30)]
     learned = [str(row["text"]) for row in rows], score.truth(rows, labels)
+    fitted = score.baselines(run, labels)
     for name in ("tfidf_svm", "lexical"):
-        assert score.offered(run, name, labels, tmp_path) == "score/offer"
+        assert score.offered(fitted, name, labels, tmp_path) == "score/offer"
         model = load(find_model(str(tmp_path / "offer"))[0])
         said = classify(Accelerator(cpu=True), model, asked)
         decided = decisions.decided(said, several=several)
@@ -198,7 +216,7 @@ def test_a_baseline_that_is_the_model_to_use_can_be_used(
         elif not several:
             assert said.sum(1) == pytest.approx(1)
         assert {path.name for path in (tmp_path / "offer").iterdir()} == {"classifier.json", "linear.skops"}
-    assert score.offered(run, "transfer", labels, tmp_path) == "finetune/model"
+    assert score.offered(fitted, "transfer", labels, tmp_path) == "finetune/model"
 
 
 @pytest.mark.parametrize(
