@@ -14,9 +14,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pipeline import config
-from pipeline.artifacts import Run
+from pipeline.artifacts import Run, read_manifest
 from pipeline.errors import UsageError
 from pipeline.program import guarded
 from pipeline.text.labelled import READERS
@@ -75,15 +76,27 @@ def find_model(name: str) -> tuple[Path, list[str]]:
     """The folder of the model that ``name`` means, and the columns of a document's text in its run's tables."""
     if Path(name).is_dir():
         inside = Path(name, "finetune", "model")
-        return (inside if inside.is_dir() else Path(name)), ["text"]
+        return (inside if inside.is_dir() else Path(name)), _columns(_labelled_of(Path(name)))
     if not name.endswith((".yaml", ".yml")) and len(Path(name).parts) > 1:
         raise UsageError(f"{name} does not exist: name a run (configs/or.yaml, or) or a folder with a model")
     run = Run(config.load(name), name)
     folder = run.input("finetune/model")
     if not folder.is_dir():
         raise UsageError(f"{folder} is missing: run `{run.command('finetune')}`")
-    columns = run.config.labelled.text if run.config.labelled else "text"
-    return folder, [columns] if isinstance(columns, str) else list(columns)
+    return folder, _columns(run.config.labelled.model_dump() if run.config.labelled else None)
+
+
+def _labelled_of(folder: Path) -> dict[str, Any] | None:
+    """The labelled documents' settings of the run that ``folder`` lies in, as its fetch stage had them, if any."""
+    whole = folder.resolve()
+    fetched = next(filter(None, (read_manifest(above / "fetch") for above in (whole, *whole.parents))), None)
+    labelled: dict[str, Any] | None = fetched and fetched["settings"]["labelled"]
+    return labelled
+
+
+def _columns(labelled: dict[str, Any] | None) -> list[str]:
+    given = labelled["text"] if labelled else "text"
+    return [given] if isinstance(given, str) else list(given)
 
 
 def read_texts(name: str, columns: list[str]) -> Iterable[str]:

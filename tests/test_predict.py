@@ -3,6 +3,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from conftest import Program
 from transformers import AutoTokenizer, pipeline
 
 from pipeline import predict
+from pipeline.artifacts import write_json
 from pipeline.metrics import calibration
 from pipeline.transfer import classifier
 
@@ -106,6 +108,22 @@ def test_every_way_of_giving_texts_gives_the_same_lines(
     monkeypatch.setattr(predict, "AT_ONCE", 2)
     assert run(monkeypatch, model, "-" if source == "stdin" else file, stdin=content.encode()) == 0
     assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize(
+    ("labelled", "columns"),
+    [({"text": "body"}, ["body"]), ({"text": ["headline", "body"]}, ["headline", "body"]), (None, ["text"])],
+)
+def test_a_folder_inside_a_run_takes_the_columns_of_the_run(
+    tmp_path: Path, labelled: dict[str, Any] | None, columns: list[str]
+) -> None:
+    run = tmp_path / "runs" / "or"
+    for name in ("fetch", "finetune/model", "score/offer"):
+        (run / name).mkdir(parents=True)
+    write_json(run / "fetch" / "manifest.json", {"settings": {"labelled": labelled}})
+    for folder in (run, run / "finetune/model", run / "score/offer"):
+        assert predict.find_model(str(folder))[1] == columns
+    assert predict.find_model(str((run / "score/offer").rename(tmp_path / "copy")))[1] == ["text"]
 
 
 def test_half_a_character_in_one_document_stops_none_after_it(model: Path, tmp_path: Path, program: Program) -> None:
