@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_report import CLASSES, SENTENCES, finish, results, write_files
+from finished_run import CLASSES, SENTENCES, results
+from test_report import finish, write_files
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertForSequenceClassification
 

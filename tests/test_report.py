@@ -15,38 +15,21 @@ from typing import Any
 
 import pytest
 import regex
+from finished_run import SENTENCES, predictions, results
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from pipeline import artifacts, config
 from pipeline.artifacts import Run
-from pipeline.metrics import calibration
 from pipeline.metrics.verdict import verdict
 from pipeline.recipe import LINE
 from pipeline.reporting import charts, gather
 from pipeline.reporting.page import render
-from pipeline.text import labelled_checks
 from pipeline.text.documents import read_jsonl
-
-CLASSES = ("agriculture", "culture", "geography", "health", "science", "sports")
-SENTENCES = (
-    "ଓଡ଼ିଶା ଭାରତର ପୂର୍ବ ଉପକୂଳରେ ଅବସ୍ଥିତ ଏକ ରାଜ୍ୟ ଏବଂ ଏହାର ରାଜଧାନୀ ଭୁବନେଶ୍ୱର ।",
-    "ଧାନ ଓଡ଼ିଶାର ପ୍ରଧାନ ଫସଲ ଏବଂ ବର୍ଷା ଋତୁରେ ଚାଷୀମାନେ ଏହାକୁ ରୋପଣ କରନ୍ତି ।",
-)
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-
-
-def predictions(n: int = 48) -> list[dict[str, Any]]:
-    rows = []
-    for i in range(n):
-        label, predicted = CLASSES[i % 6], CLASSES[(i + (i % 7 == 3)) % 6]
-        sure = 0.5 + (i % 40) / 100
-        rest = dict.fromkeys(CLASSES, (1 - sure) / 5)
-        rows.append({"id": f"t{i}", "label": label, "predicted": predicted, "probabilities": {**rest, predicted: sure}})
-    return rows
 
 
 def small_tokenizer(path: Path) -> None:
@@ -56,169 +39,6 @@ def small_tokenizer(path: Path) -> None:
         [" ".join(SENTENCES[0].split()[:4])] * 3 + list(SENTENCES), trainers.BpeTrainer(vocab_size=60)
     )
     tokenizer.save(str(path))
-
-
-def measured(mean: float, spread: float = 0.02) -> dict[str, Any]:
-    return {
-        "mean": mean,
-        "sd": spread,
-        "low": mean - 0.1,
-        "high": mean + 0.08,
-        "per_seed": [mean - spread, mean, mean + spread],
-    }
-
-
-def results() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-    """Of each stage: its counts, and its files by name (rows of JSON lines, or one JSON value)."""
-    pretraining = [
-        {"step": s, "seconds": s / 4, "tokens": s * 8192, "tokens_per_s": 31_000, "loss_nats": 9.5 - 5.5 * s / (s + 60)}
-        for s in range(20, 401, 20)
-    ]
-    pretraining += [
-        {
-            "step": s,
-            "seconds": s / 4,
-            "tokens": s * 8192,
-            "valid_nats": 9.6 - 5.2 * s / (s + 60),
-            "valid_bits_per_byte": 1.4,
-        }
-        for s in range(40, 401, 40)
-    ]
-    tuning = [
-        {
-            "strategy": strategy,
-            "seed": seed,
-            "epoch": e,
-            "loss_nats": 1.7 / e,
-            "dev_nats": 1.6 / e,
-            "dev_accuracy": best - 0.6 / e - 0.02 * seed,
-        }
-        for strategy, best in (("full", 0.9), ("scratch", 0.7))
-        for seed in range(3)
-        for e in range(1, 13)
-    ]
-    test = [{"id": f"t{i}", "text": f"{SENTENCES[i % 2]} {i}", "label": CLASSES[i % 6]} for i in range(48)]
-    dropped = [
-        {"id": f"d{i}", "title": "ତାଲିକା", "text": SENTENCES[i % 2] * 3, "reason": reason, "unit": "document"}
-        for i in range(4)
-        for reason in ("short", "duplicate", "wrong_script")
-    ]
-    documents = [{"id": f"k{i}", "title": "ଓଡ଼ିଶା", "text": text, "source": "dump"} for i, text in enumerate(SENTENCES)]
-    rows = predictions()
-    counts = [[sum(r["label"] == a and r["predicted"] == b for r in rows) for b in CLASSES] for a in CLASSES]
-    tests = {
-        "accuracy": measured(0.82),
-        "macro_f1": measured(0.81),
-        "weighted_f1": measured(0.815),
-        "mcc": measured(0.78),
-        "quadratic_weighted_kappa": measured(0.691),
-        "documents": 48,
-    }
-    tests["per_class"] = {name: {"precision": 0.8, "recall": 0.75, "f1": 0.774, "documents": 8} for name in CLASSES}
-    tests["confusion_matrix"] = {"labels": list(CLASSES), "counts": counts}
-    baselines = {
-        "tfidf_svm": {"accuracy": {**measured(0.77), "per_seed": [0.77], "sd": 0.0}},
-        "fasttext_logistic": {"accuracy": measured(0.6)},
-        "scratch": {"accuracy": measured(0.55)},
-        "majority": {"accuracy": measured(0.17)},
-    }
-    evidence = {
-        "tfidf_svm": {
-            "accuracy": 0.77,
-            "difference": {"mean": 0.05, "low": -0.031, "high": 0.12, "p": 0.2},
-            "mcnemar": {"only_ours_right": 7, "only_theirs_right": 4, "p": 0.55},
-        },
-        "scratch": {
-            "accuracy": 0.55,
-            "difference": {"mean": 0.27, "low": 0.15, "high": 0.39, "p": 0.001},
-            "mcnemar": {"only_ours_right": 15, "only_theirs_right": 1, "p": 0.0005},
-        },
-    }
-    table = [list(row["probabilities"].values()) for row in rows]
-    right = [CLASSES.index(row["label"]) for row in rows]
-    hardest = [
-        {"id": row["id"], "text": f"{SENTENCES[0]} " * 9, "label": row["label"], "predicted": row["predicted"]}
-        | {"probability": 0.9, "probability_of_label": 0.02, "seeds_wrong": 3}
-        for row in rows
-        if row["label"] != row["predicted"]
-    ] * 2
-    splits = {
-        split: {"documents": 6 * n, "classes": dict.fromkeys(CLASSES, n)}
-        for split, n in (("train", 18), ("dev", 4), ("test", 8))
-    }
-    _, faults = labelled_checks.checked(
-        {
-            "train": [{"id": "1", "text": "x", "label": "sports "}, {"id": "2", "text": "y", "label": "Sports"}],
-            "test": [{"id": "1", "text": "x", "label": "culture"}],
-        },
-        remove_leaked=True,
-    )
-    origin = {
-        "checkpoint_sha256": "ab" * 32,
-        "body_tensors": 26,
-        "body_tensors_equal": 26,
-        "body_parameters": 1_034_000,
-        "head_tensors_from_checkpoint": ["head.dense.weight", "head.norm.weight"],
-        "new_tensors": ["classifier.bias", "classifier.weight"],
-        "share_of_parameters_transferred": 0.9987,
-    }
-    return {
-        "fetch": ({"sources": 1, "labelled": splits, "labelled_faults": faults}, {"labelled/test.jsonl": test}),
-        "extract": (
-            {
-                "orwiki": {
-                    "pages": 130,
-                    "documents": 104,
-                    "redirect": 14,
-                    "other_namespaces": 8,
-                    "disambiguation": 4,
-                    "words": 9_000,
-                }
-            },
-            {"0.jsonl": documents},
-        ),
-        "filter": (
-            {
-                "read": {"documents": 104, "words": 9_000, "bytes": 150_000},
-                "dropped": {"documents": {"short": 5, "duplicate": 4, "wrong_script": 4}, "paragraphs": {"stub": 7}},
-                "kept": {"train": {"documents": 86, "words": 8_000}, "valid": {"documents": 5, "words": 500}},
-            },
-            {"train.jsonl": documents, "valid.jsonl": documents, "dropped.jsonl": dropped},
-        ),
-        "tokenizer": (
-            {"vocabulary": 2000},
-            {
-                "measures.json": {
-                    "this": {"vocabulary": 2000, "fertility": 1.62, "bytes_per_token": 8.4, "whole_words": 0.61}
-                }
-            },
-        ),
-        "encode": ({"tokens": 31_000}, {}),
-        "pretrain": ({"steps": 400}, {"metrics.jsonl": pretraining}),
-        "finetune": (
-            {"transfer": origin, "length_tokens": 256, "cut": {"train": 3, "dev": 0}},
-            {"metrics.jsonl": tuning},
-        ),
-        "score": (
-            {},
-            {
-                "predictions.jsonl": rows,
-                "scores.json": {
-                    "test": tests,
-                    "baselines": baselines,
-                    "largest_class": {"label": "culture", "share": 0.31},
-                    "calibration": {
-                        "temperature": 1.8,
-                        "before": calibration.measured(calibration.reheated(table, 1 / 1.8), right),
-                        "after": calibration.measured(table, right),
-                    },
-                    **verdict(0.82, evidence, 48, gather.NAMES, "the joined classifier"),
-                    "network_alone": verdict(0.75, evidence, 48, gather.NAMES, "the transferred network"),
-                },
-                "hardest.jsonl": hardest,
-            },
-        ),
-    }
 
 
 def finish(run: Run, name: str, fill: Callable[[Path], None], counts: dict[str, Any]) -> None:
