@@ -45,6 +45,12 @@ class Journal:
         names = ("last_seconds", "pending", "skipped", "unwritten", "seconds")
         return {name: getattr(self, name) for name in names}
 
+    def totals(self, done: int) -> dict[str, Any]:
+        """Of all ``done`` steps."""
+        tokens, seconds = done * self.tokens_a_step, self.seconds
+        rate = round(tokens / seconds)
+        return {"seconds": round(seconds, 1), "tokens": tokens, "tokens_per_s": rate, "skipped_steps": self.skipped}
+
     def add(self, done: int, loss: float | None) -> None:
         """Take note of the step that makes ``done`` steps in all; None for a skipped one."""
         self.pending.append(loss)

@@ -304,16 +304,7 @@ def _attempt(
     log.info("pretrain: %d steps of %d tokens, %.1f epochs, %s%s", *size, how, on)
     watch = Watch(**before["watch"])
     figures: dict[str, Any] = before["figures"]
-    journal = Journal(
-        out / "metrics.jsonl" if accelerator.is_main_process else Path(os.devnull),
-        first_step=before["step"],
-        state=before["journal"],
-        tokens_a_step=session.tokens_a_step,
-        every=settings.log_steps,
-        track=accelerator.log,
-    )
-    # TensorBoard would else draw what an interrupted attempt logged after its last checkpoint, too
-    accelerator.init_trackers("trackers", init_kwargs={"tensorboard": {"purge_step": before["step"] + 1}})
+    journal = _open_logs(session, out, before["step"], before["journal"])
     evaluations = {round((i + 1) * plan.steps / plan.evaluations) for i in range(plan.evaluations)}
     bar = progress(desc="pretrain", unit="step", total=plan.steps, initial=before["step"])
     last_saved = time.monotonic()
@@ -352,7 +343,19 @@ def _attempt(
     session.take_steps(wrapped, optimizers, plan, range(before["step"], plan.steps), watch, after_step)
     for tracker in accelerator.trackers:
         tracker.finish()
-    tokens = plan.steps * session.tokens_a_step
-    rate = round(tokens / journal.seconds)
-    figures |= {"seconds": round(journal.seconds, 1), "tokens": tokens, "tokens_per_s": rate}
-    return model, figures | {"skipped_steps": journal.skipped}
+    return model, figures | journal.totals(plan.steps)
+
+
+def _open_logs(session: Session, out: Path, first_step: int, state: dict[str, Any]) -> Journal:
+    """The journal in ``out``, which tells the trackers, too; both go on from ``first_step``."""
+    accelerator = session.accelerator
+    # TensorBoard would else draw what an interrupted attempt logged after its last checkpoint, too
+    accelerator.init_trackers("trackers", init_kwargs={"tensorboard": {"purge_step": first_step + 1}})
+    return Journal(
+        out / "metrics.jsonl" if accelerator.is_main_process else Path(os.devnull),
+        first_step=first_step,
+        state=state,
+        tokens_a_step=session.tokens_a_step,
+        every=session.settings.log_steps,
+        track=accelerator.log,
+    )
