@@ -9,6 +9,7 @@ linear classifier, or both joined) and ``metrics.jsonl`` (a line an epoch). The 
 temperature of its probabilities, fitted on dev. Without a dev split, ``folds/`` holds figures of a cross-validation.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from accelerate.utils import broadcast_object_list
 
 from pipeline.artifacts import Run, sha256
 from pipeline.program import log, stage_main
-from pipeline.text.documents import write_jsonl
+from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.transfer import shipped
 from pipeline.transfer.bench import open_bench
 from pipeline.transfer.ensembles import distil, soup
@@ -35,7 +36,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     candidates = own(stories)
     if bench.settings.ship == "distilled":
         (share,) = broadcast_object_list([choice.get("share")])  # known to rank 0
-        pupils = distil(bench, stories, share, run.input("filter/train.jsonl"))
+        pupils = distil(bench, stories, share, unlabelled(run))
         stories, candidates = stories | pupils, pupils
         choice |= {"answer": "distilled", "share": 1.0, "teacher_share": share}
     seed = best(candidates).folder if candidates else ""
@@ -54,6 +55,13 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         "choice": choice,
         "shipped": seed,
     }
+
+
+def unlabelled(run: Run) -> Iterator[Document]:
+    """The corpus that pupils learn from, without the documents of train, where `labelled.as_corpus` has put them in."""
+    inside = run.config.labelled is not None and run.config.labelled.as_corpus
+    rows = read_jsonl(run.input("filter/train.jsonl"))
+    return (row for row in rows if not inside or row["source"] != "labelled")
 
 
 if __name__ == "__main__":

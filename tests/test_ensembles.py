@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from pipeline import finetune, score
 from pipeline.artifacts import Run
 from pipeline.config import Finetune, load
-from pipeline.text.documents import read_jsonl
+from pipeline.text.documents import read_jsonl, write_jsonl
 from pipeline.text.passages import passages
 from pipeline.training.processes import processes
 from pipeline.transfer import ensembles, networks, shipped, training
@@ -86,8 +86,8 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
 
     bench, _ = open_bench(run, run.input("finetune"))
     stories: dict[networks.Job, Any] = {networks.Job("full", seed, f"seed-{seed}"): {} for seed in (0, 1)}
-    corpus = run.input("filter/train.jsonl")
-    texts = passages(read_jsonl(corpus), list(map(len, bench.texts["train"])), 40)
+    corpus = list(read_jsonl(run.input("filter/train.jsonl")))
+    texts = passages(corpus, list(map(len, bench.texts["train"])), 40)
     names = ("seed-0", "seed-1", *(["linear/seed-0"] if share < 1 else []))
     one, two, *linear = (
         shipped.classify(processes(), shipped.load(run.input(f"finetune/{name}")), texts) for name in names
@@ -107,6 +107,19 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
     assert "learned from what others say" in told["story"]
     own = told["parts"]["network"]["accuracy"]["mean"] - told["baselines"]["scratch"]["accuracy"]["mean"]
     assert told["network_alone"]["evidence"]["scratch"]["difference"]["mean"] == pytest.approx(own)
+
+
+@pytest.mark.parametrize("as_corpus", [True, False])
+def test_no_passage_is_of_a_document_that_the_teacher_has_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_corpus: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = upstream.make_run(tmp_path)
+    run = Run(load(made.argument, [f"labelled.as_corpus={str(as_corpus).lower()}"]), made.argument)
+    rows = [{"id": "1", "text": "x", "source": "labelled"}, {"id": "2", "text": "y", "source": "orwiki"}]
+    write_jsonl(run.input("filter/train.jsonl"), rows)
+    expected = rows[1:] if as_corpus else rows  # else a corpus of the user's own has that name
+    assert list(finetune.unlabelled(run)) == expected
 
 
 def test_the_more_passages_the_fewer_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,14 @@ differ in the order of documents and in dropout: ``networks.learn`` sees to that
 arXiv 1503.02531) wants documents that the teacher has not learned from, so that its probabilities can be believed.
 """
 
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 
 from pipeline.program import log
-from pipeline.text.documents import read_jsonl
+from pipeline.text.documents import Document
 from pipeline.text.passages import passages
 from pipeline.transfer import classifier, shipped
 from pipeline.transfer.bench import Bench
@@ -41,7 +41,7 @@ def soup(bench: Bench, stories: dict[Job, Any]) -> dict[Job, Any]:
     return {SOUP: read_story(SOUP, bench)}
 
 
-def distil(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) -> dict[Job, Any]:
+def distil(bench: Bench, stories: dict[Job, Any], share: float, corpus: Iterable[Document]) -> dict[Job, Any]:
     """Write the networks, one a seed, that learned from what would answer in their place, unless they are there; their
     stories. ``share``: that of the seeds in the answer, beside the linear classifier.
     """
@@ -54,13 +54,13 @@ def distil(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) ->
     return train_each(pupils, bench)
 
 
-def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Path) -> Labelled:
+def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Iterable[Document]) -> Labelled:
     """The documents of train with their own labels, and passages of ``corpus`` with what the teacher says of them.
 
     The teacher is the mean over the seeds' probabilities in a ``share``, the linear classifier's in the rest.
     """
     lengths = [len(text) for text in bench.texts["train"]]
-    texts = passages(read_jsonl(corpus), lengths, bench.settings.unlabelled)
+    texts = passages(corpus, lengths, bench.settings.unlabelled)
 
     def said(folder: str) -> shipped.Table:
         return shipped.classify(bench.accelerator, shipped.load(bench.out / folder), texts)
