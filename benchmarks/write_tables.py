@@ -30,7 +30,6 @@ SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "pretrain": {
         "The same seconds": ("benchmarks.pretrain", ODIA, "--seconds", "120", "--rounds", "3", "--judge"),
         "A sixth of the seconds": ("benchmarks.pretrain", ODIA, "--seconds", "200", "--plain-seconds", "1200"),
-        "Many processes": ("benchmarks.scaling", ODIA, "--rounds", "2", "--steps", "16"),
     },
     "finetune": {"Beside transformers' Trainer": ("benchmarks.finetune", ODIA, "--rounds", "1")},
 }
@@ -41,7 +40,6 @@ QUICK = {
     "Training a tokenizer on 100 MB": ("--repeat", "2"),
     "The same seconds": ("--seconds", "20", "--rounds", "1"),
     "A sixth of the seconds": ("--seconds", "10", "--plain-seconds", "10"),
-    "Many processes": ("--rounds", "1", "--steps", "2"),
     "Beside transformers' Trainer": ("--rounds", "1"),
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,15 @@ import upstream
 from conftest import ROOT
 
 from benchmarks import strategies
+from benchmarks.write_tables import SECTIONS
 from pipeline.transfer.subsets import said_by_network
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_what_a_command_makes_is_what_stands_in_its_section_of_the_page(name: str) -> None:
+    page = (ROOT / "docs/benchmarks.md").read_text("utf-8")
+    section = page.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
+    assert re.findall("^### (.*)", section, re.MULTILINE) == [*SECTIONS[name]]
 
 
 @pytest.mark.slow
