@@ -1,6 +1,7 @@
 """The figures that say how far a score, a difference and a probability can be believed."""
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -150,3 +151,13 @@ def test_the_better_of_two_linear_controls_is_offered() -> None:
     assert "not shown to be better than weighted TF-IDF, which is simpler" in told["story"]
     assert told["story"].endswith("Of the network and weighted TF-IDF, take weighted TF-IDF.")
     assert told["story"].count("McNemar") == 3
+
+
+def test_draws_take_no_more_memory_than_they_fill() -> None:
+    tracemalloc.start()
+    drawn = bootstrap.draws(1000, 1050)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.2 * drawn.nbytes
+    at_once = np.random.default_rng(0).multinomial(1000, [1 / 1000] * 1000, 1050)
+    np.testing.assert_array_equal(drawn, at_once)

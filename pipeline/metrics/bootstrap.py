@@ -18,7 +18,11 @@ DIGITS = 12  # of a difference: those beyond are rounding's, and could lie on ei
 
 def draws(documents: int, resamples: int, seed: int = 0) -> Floats:
     """How often each document is drawn: (resamples, documents), float64, each row adding up to ``documents``."""
-    return np.random.default_rng(seed).multinomial(documents, [1 / documents] * documents, resamples).astype(float)
+    chance, drawn = np.random.default_rng(seed), np.empty((resamples, documents))
+    for start in range(0, resamples, CHUNK):  # in whole numbers, they would all be held twice
+        part = drawn[start : start + CHUNK]
+        part[:] = chance.multinomial(documents, [1 / documents] * documents, len(part))
+    return drawn
 
 
 def confusions(drawn: Floats, predicted: npt.ArrayLike, true: npt.ArrayLike, classes: int) -> Floats:
