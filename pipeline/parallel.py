@@ -2,13 +2,15 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UsageError
@@ -50,6 +52,7 @@ def spreading(workers: int, preload: str) -> Iterator[Spread]:
 
     try:
         yield spread
+        note_memory()
     except BrokenProcessPool as error:
         raise UsageError(
             "a worker process was killed, perhaps because memory ran out: lower extract.workers or filter.workers"
@@ -58,6 +61,26 @@ def spreading(workers: int, preload: str) -> Iterator[Spread]:
         # Workers end after the task in hand. To terminate them in the middle of sending a result would leave the
         # pool waiting for the rest of it for ever.
         pool.shutdown(cancel_futures=True)
+
+
+_most_bytes = 0
+
+
+def note_memory() -> None:
+    """Remember the most memory that a worker has held: once workers have ended, the kernel tells it to none but their
+    server, which nobody waits for.
+    """
+    global _most_bytes
+    for worker in multiprocessing.active_children():
+        with suppress(OSError):  # it has just ended, or the system has no /proc
+            status = Path(f"/proc/{worker.pid}/status").read_text("utf-8")
+            for kilobytes in re.findall(r"VmHWM:\s*(\d+)", status):
+                _most_bytes = max(_most_bytes, 1024 * int(kilobytes))
+
+
+def worker_memory_bytes() -> int:
+    """The most memory that a worker has held at once."""
+    return _most_bytes
 
 
 @contextmanager

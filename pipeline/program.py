@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from pipeline import artifacts, config
 from pipeline.artifacts import Run
 from pipeline.errors import UsageError
+from pipeline.parallel import worker_memory_bytes
 from pipeline.recipe import BESIDE, LINE
 
 log = logging.getLogger("akshara")
@@ -208,4 +209,4 @@ def _complain(message: str) -> None:
 def peak_memory_bytes() -> int:
     """The most memory this process, or the largest of its children, has held at once."""
     kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return kilobytes * (1 if sys.platform == "darwin" else 1024)
+    return max(kilobytes * (1 if sys.platform == "darwin" else 1024), worker_memory_bytes())

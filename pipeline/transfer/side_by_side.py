@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 
 from pipeline.errors import UsageError
-from pipeline.parallel import begin_worker, interrupts_wait
+from pipeline.parallel import begin_worker, interrupts_wait, note_memory
 from pipeline.program import progress, speak
 from pipeline.training.precision import settle_precision
 from pipeline.training.processes import processes
@@ -53,6 +53,7 @@ def side_by_side(task: Callable[[Bench, Item], None], bench: Bench, items: Seque
                 doing = [pool.submit(_do, task, item) for item in items]
             for done in progress(as_completed(doing), total=len(items), desc="side by side", unit=" networks"):
                 done.result()
+            note_memory()
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():  # what they have in hand may take minutes
