@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
@@ -64,9 +65,12 @@ def test_sound_beside_the_text_is_passed_over(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     sound = {"bytes": b"RIFF", "path": "a.wav"}
-    table = pyarrow.Table.from_pylist([{"category": label, "text": text, "sound": sound} for label, text in ROWS])
-    features = {name: {"dtype": "string", "_type": "Value"} for name in ("category", "text")}
-    told = {"info": {"features": features | {"sound": {"_type": "Audio"}}}}
+    heard = {"sound": sound, "takes": [sound], "spoken": {"by": "a", "sound": sound}}
+    table = pyarrow.Table.from_pylist([{"category": label, "text": text, **heard} for label, text in ROWS])
+    value, audio = {"dtype": "string", "_type": "Value"}, {"_type": "Audio"}
+    features: dict[str, Any] = {"category": value, "text": value, "sound": audio}
+    features |= {"takes": {"feature": audio, "_type": "List"}, "spoken": {"by": value, "sound": audio}}
+    told = {"info": {"features": features}}
     table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
     (tmp_path / "folder").mkdir()
     pyarrow.parquet.write_table(table, tmp_path / "folder/train.parquet")
@@ -89,6 +93,15 @@ def test_values_of_any_json_are_read_as_text(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "set").mkdir()
     write(tmp_path / "set/train.jsonl", '{"category": 1, "text": "x"}\n{"category": "a", "text": "y"}\n')
     assert read(tmp_path / "set") == [("1", "x"), ("a", "y")]
+
+
+def test_labels_that_are_lists_of_any_json_are_read(tmp_path: Path) -> None:
+    from datasets import Dataset, Features, Json, List, Value
+
+    features = Features({"category": List(Json()), "text": Value("string")})
+    rows = [{"category": ["a", 1], "text": "x"}]
+    Dataset.from_list(rows, features=features).save_to_disk(str(tmp_path / "saved"))
+    assert read(tmp_path / "saved") == [("a\n1", "x")]
 
 
 def test_a_folder_of_parquet_gives_each_role_its_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,11 +237,18 @@ def _dataset(name: str, role: str) -> Table:
 
 def _columns(dataset: Any) -> Table:
     """All columns but sound, pictures and the like, which `datasets` would decode with libraries of their own."""
+    names = [name for name, feature in dataset.features.items() if not _is_decoded(feature)]
+    return names, list(_dataset_rows(dataset.select_columns(names)))
+
+
+def _is_decoded(feature: Any) -> bool:
     from datasets import Json
 
-    features = dataset.features.items()
-    names = [name for name, feature in features if not getattr(feature, "decode", False) or isinstance(feature, Json)]
-    return names, list(_dataset_rows(dataset.select_columns(names)))
+    if isinstance(feature, dict):
+        return any(map(_is_decoded, feature.values()))
+    if inner := getattr(feature, "feature", None):
+        return _is_decoded(inner)
+    return getattr(feature, "decode", False) and not isinstance(feature, Json)
 
 
 def _dataset_rows(dataset: Any) -> Iterator[list[str]]:
