@@ -5,13 +5,13 @@ reason why a row holds none. Text that is not valid Unicode has U+FFFD in place 
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.text.documents import Document
+from pipeline.text.unicode import encodable
 
 
 def text_lines(path: Path) -> Iterator[Document | str]:
@@ -90,18 +90,10 @@ def _document(row: dict[str, Any], number: int) -> Document | str:
         return "empty"
     identity = row.get("id")
     return {
-        "id": _encodable(str(number if identity is None else identity)),
-        "title": _encodable(title) if isinstance(title, str) else "",
-        "text": _encodable(text.strip()),
+        "id": encodable(str(number if identity is None else identity)),
+        "title": encodable(title) if isinstance(title, str) else "",
+        "text": encodable(text.strip()),
     }
-
-
-_LONE = re.compile("[\ud800-\udfff]")
-
-
-def _encodable(text: str) -> str:
-    """JSON can name halves of surrogate pairs, which no UTF-8 file can hold."""
-    return _LONE.sub("\ufffd", text)
 
 
 DOCUMENTS: dict[str, Callable[[Path], Iterator[Document | str]]] = {
