@@ -313,6 +313,29 @@ def test_parquet_files_that_agree_in_nothing_but_the_text_are_one_corpus(tmp_pat
         list(dataset_rows(folder))
 
 
+@pytest.mark.parametrize(
+    "texts", [[7], [["a"]], [b"a"], [{"a": "b"}]], ids=["numbers", "lists", "bytes", "groups of columns"]
+)
+def test_a_column_of_texts_that_are_none_is_refused(tmp_path: Path, texts: list[Any]) -> None:
+    from datasets import Dataset
+
+    (folder := tmp_path / "parquet").mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts}), folder / "0.parquet")
+    Dataset(pyarrow.table({"text": texts})).save_to_disk(tmp_path / "saved")
+    for path in (folder, tmp_path / "saved"):
+        with pytest.raises(UsageError, match=r"has a column `text` of type .*: write it as strings"):
+            list(dataset_rows(path))
+
+
+def test_a_saved_dataset_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "saved")
+    (tmp_path / "saved/dataset_info.json").write_text('{"features": ')
+    with pytest.raises(UsageError, match=r"saved cannot be read \(.*\): get it again, or leave it out"):
+        list(dataset_rows(tmp_path / "saved"))
+
+
 def test_a_saved_dataset_with_sound_is_read_for_its_text(tmp_path: Path) -> None:
     from datasets import Dataset
 
@@ -324,7 +347,13 @@ def test_a_saved_dataset_with_sound_is_read_for_its_text(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("line", "message"), [("{", "line 1, is not JSON"), ('{"txt": "a"}', "no `text`.*txt"), ("[1]", "no `text`")]
+    ("line", "message"),
+    [
+        ("{", "line 1, is not JSON"),
+        ('{"txt": "a"}', "no `text`.*txt"),
+        ("[1]", "no `text`"),
+        ("9" * 5_000, "line 1, is not JSON"),
+    ],
 )
 def test_a_row_without_text_is_named(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "b.jsonl").write_text(line)
