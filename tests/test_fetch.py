@@ -171,6 +171,16 @@ def test_a_class_whose_only_documents_are_in_test_is_said_to_be_taken_out(files:
     )
 
 
+def test_a_train_split_that_is_left_with_one_class_says_where_the_others_went(files: Path, program: Program) -> None:
+    (files / "test.tsv").write_text("category\ttext\nsport\tz\nnews\tY.\n", "utf-8")
+    code, said = fetch(program, "corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.test=test.tsv")
+    assert (code, said) == (
+        2,
+        "error: train.tsv has one class only, `sport`, once what is also in test is taken out: "
+        "a classifier needs at least two",
+    )
+
+
 def test_documents_with_several_labels_are_handed_on_with_a_list_each(files: Path, program: Program) -> None:
     (files / "train.tsv").write_text("category\ttext\na| b\tx\nb\ty\n|\tz\n", "utf-8")
     settings = ["corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.separator='|'"]

@@ -4,6 +4,7 @@ import bz2
 import hashlib
 import json
 import logging
+import shlex
 import signal
 import socket
 import subprocess
@@ -328,10 +329,16 @@ def test_a_label_that_is_corrected_brings_no_newer_dump_and_needs_no_mirror(
     with (tmp_path / "train.tsv").open("a", encoding="utf-8") as file:
         file.write("b\tz\n")
     requests = len(mirror.log)
-    assert dates() == ["20260901"]
+    stays = program("fetch", *settings).stderr
+    newer = shlex.join(["python", "-m", "pipeline", "fetch", *settings, "--force"])
+    assert f"to look for a newer one: {newer}" in stays
     assert len(mirror.log) == requests
+    assert dates() == ["20260901"]
     assert dates("--force") == ["20261001"]
     assert dates("corpus.dump=20260901") == ["20260901"], "another dump is asked for"
+    stays = program("fetch", *settings, "corpus.dump=20260901", "labelled.as_corpus=true").stderr
+    assert f"{DATED} stays" in stays
+    assert "newer" not in stays
     damaged = tmp_path / f"corpora/or/{DATED}"
     damaged.write_bytes(DUMP[:-1])
     assert dates("corpus.dump=20260901", "labelled.remove_leaked=false") == ["20260901"]
