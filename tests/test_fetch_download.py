@@ -1,6 +1,7 @@
 """Downloads end with the right bytes or a clear error, whatever the server does. The server here is real."""
 
 import bz2
+import errno
 import hashlib
 import json
 import logging
@@ -190,6 +191,26 @@ def test_a_busy_server_is_asked_again(mirror: Mirror, tmp_path: Path) -> None:
     mirror.faults = [503, 503, 502]
     assert get(mirror, tmp_path).read_bytes() == DUMP
     assert len(mirror.dump_requests()) == 4
+
+
+def test_a_server_that_refuses_ranges_nobody_asked_for_is_given_up(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.publish()
+    mirror.faults = [416] * 50
+    with pytest.raises(UsageError, match="answers 416"):
+        get(mirror, tmp_path)
+    assert mirror.dump_requests() == ["whole"]
+
+
+def test_where_files_cannot_be_locked_the_download_goes_on_with_a_warning(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    mirror.publish()
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    assert get(mirror, tmp_path).read_bytes() == DUMP
+    assert "cannot be locked (Function not implemented)" in caplog.text
 
 
 def test_a_server_that_stays_busy_is_given_up(mirror: Mirror, tmp_path: Path) -> None:
