@@ -116,6 +116,18 @@ def test_a_script_that_does_not_exist_is_named(filtered: Any) -> None:
     assert counts["kept"]["train"]["documents"] > 80
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("scripts=[Latn,Odia]", "no script is called `Odia`"), ("language_model=no.bin", r"no\.bin is no file")],
+)
+def test_what_a_setting_names_is_looked_for_before_the_corpus_is_read(
+    filtered: Any, monkeypatch: pytest.MonkeyPatch, setting: str, message: str
+) -> None:
+    monkeypatch.setattr("pipeline.filter.opened", lambda *_: pytest.fail("the corpus was read"))
+    with pytest.raises(UsageError, match=message):
+        filtered({"wiki": documents(10)}, f"filter.{setting}")
+
+
 def test_every_document_is_kept_or_has_a_reason_that_can_be_read(filtered: Any) -> None:
     texts = documents(100)
     texts += [texts[0], "too short", "Привет, мир! Это совсем другой алфавит, не так ли?", "ab" * 5_000]
