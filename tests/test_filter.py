@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,16 @@ def test_a_line_of_fifty_megabytes_ends_in_bounded_time(filtered: Any) -> None:
     counts, _ = filtered({"wiki": [*documents(60), "a" * 50_000_000]})
     assert counts["dropped"]["documents"]["repetitive"] == 1
     assert counts["repaired"]["long_lines"] == 9_999
+
+
+def test_a_page_of_ten_thousand_headings_ends_in_bounded_time(filtered: Any) -> None:
+    headings = [f"Tarihi {number}" for number in range(10_000)]
+    lines = [line for pair in zip(headings, documents(10_000, words=6), strict=True) for line in pair]
+    page = {"id": "page", "title": "t", "text": "\n".join([*lines, "Привет мир"]), "headings": headings}
+    began = time.monotonic()
+    counts, _ = filtered({"wiki": [*documents(60, seed=5), page]})
+    assert counts["dropped"]["paragraphs"]["script"] == 1
+    assert time.monotonic() - began < 10
 
 
 def test_long_lines_are_cut_at_sentences_and_lose_nothing() -> None:
