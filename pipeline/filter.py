@@ -29,7 +29,7 @@ WORTH_SPREADING = 4_000_000  # bytes of documents, from which starting processes
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     settings = run.config.filter
-    ledger, passes = Ledger(), list(_passes(run))  # whole, so that a wrong setting is said before the corpus is read
+    ledger, passes = Ledger(), list(_passes(run))  # a wrong setting is said before the corpus is read
     current, following = out / "current.jsonl", out / "following.jsonl"
     size = sum(path.stat().st_size for path in run.input("extract").glob("*.jsonl"))
     workers = cores(settings.workers) if size >= WORTH_SPREADING else 1

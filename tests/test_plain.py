@@ -51,8 +51,9 @@ def test_parquet_files_that_agree_in_nothing_but_the_text_are_one_corpus(tmp_pat
         {"text": pyarrow.array(["b"]).dictionary_encode(), "id": ["x"], "url": ["u"]},
     ]
     (folder := tmp_path / "parquet").mkdir()
-    for number, columns in enumerate(tables):
-        pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{number}.parquet")
+    (folder / "2.parquet").mkdir()  # a folder that is called like a file, as Spark writes it
+    for name, columns in zip(("0", "1", "2.parquet/part"), tables, strict=True):
+        pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{name}.parquet")
     assert list(dataset_rows(folder)) == [
         *("empty", "empty"),
         {"id": "1", "title": "T", "text": "a"},

@@ -58,7 +58,7 @@ def _parts(path: Path) -> list[Path]:
     """What is read on its own: the folder that `datasets` saved, or each Parquet file."""
     if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".parquet")
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".parquet" and file.is_file())
     if not files:
         raise UsageError(f"{path} holds no corpus: it needs .parquet files, or to be saved by datasets' save_to_disk")
     return files
