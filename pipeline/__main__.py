@@ -12,9 +12,11 @@ from typing import Any
 
 from pipeline import artifacts, config
 from pipeline.artifacts import Run
+from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.program import add_run_arguments, guarded, log
 from pipeline.recipe import BESIDE, LINE, upstream
+from pipeline.text.wikipedias import SIB200, sib200_name
 
 
 def main() -> None:
@@ -37,12 +39,8 @@ def main() -> None:
 
 def bring_up_to_date(arguments: argparse.Namespace) -> None:
     run = Run(config.load(arguments.config, arguments.setting), arguments.config, tuple(arguments.setting))
-    labelled, stages, ran = run.config.labelled, upstream(arguments.stage), 0
-    if "score" in stages and not (labelled and (labelled.test or labelled.train == "sib200")):
-        raise UsageError(
-            "score will have no documents to measure on: hold some back and name them with `labelled.test=`, "
-            "or ask for an earlier stage, as `make finetune` does"
-        )
+    stages, ran = upstream(arguments.stage), 0
+    require_documents(stages, run.config)
     for name in stages:
         reason = artifacts.why_stale(LINE[name], run)
         forced = arguments.force and name == arguments.stage
@@ -57,6 +55,21 @@ def bring_up_to_date(arguments: argparse.Namespace) -> None:
         ran += 1
     if not ran:
         log.info("%s is up to date: nothing to do", run.folder / arguments.stage)
+
+
+def require_documents(stages: list[str], config: Config) -> None:
+    """UsageError, before an hour is spent: a stage among ``stages`` will have no labelled documents."""
+    labelled = config.labelled
+    if "finetune" in stages and not (labelled and (labelled.train != SIB200 or sib200_name(config.language))):
+        raise UsageError(
+            "finetune will have no documents to learn from: name some with `labelled.train=`, "
+            "or ask for an earlier stage, as `make pretrain` does"
+        )
+    if "score" in stages and not (labelled and (labelled.test or labelled.train == SIB200)):
+        raise UsageError(
+            "score will have no documents to measure on: hold some back and name them with `labelled.test=`, "
+            "or ask for an earlier stage, as `make finetune` does"
+        )
 
 
 def run_and_forward(command: list[str]) -> int:

@@ -62,8 +62,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
             else:
                 counts[name] = _corpus(name, DOCUMENTS[source["kind"]](path), out)
             log.info("extract: %s: %s", name, _sentence(counts[name]))
-            blank, documents = counts[name]["empty"], counts[name]["documents"]
-            if source["kind"] == "text" and documents > 20 and documents / 20 < blank < documents / 1.5:
+            if source["kind"] == "text" and _seems_wrapped(counts[name]):
                 log.warning(
                     "extract: %s: each of its lines counts as a document, and blank ones part them into groups, "
                     "as where a book is wrapped: write a document a line, or .jsonl",
@@ -72,6 +71,12 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     if not any(kept["documents"] for kept in counts.values()):
         raise UsageError("no source holds a document: check corpus.dump and corpus.extra")
     return {name: dict(sorted(each.items())) for name, each in counts.items()}
+
+
+def _seems_wrapped(counts: Counts) -> bool:
+    """Whether blank lines part the others into groups: neither hardly any, nor one between each two."""
+    blank, others = counts["empty"], counts["documents"]
+    return others > 20 and others / 20 < blank < others / 1.5
 
 
 def _sentence(counts: Counts) -> str:

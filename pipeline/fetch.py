@@ -11,6 +11,7 @@ Downloads lie in ``corpora/<language>/``, where all runs of that language find t
 import hashlib
 import json
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,9 @@ def fetched_dump(run: Run) -> Source | None:
     for source in json.loads(file.read_text("utf-8")) if file.exists() and not run.force else []:
         path = Path(source["path"])
         if source.get("url") == url and path.is_file() and digest(path) == source["sha256"]:
-            log.info(
-                "fetch: %s stays (to look for a newer one: python -m pipeline fetch %s --force)", path, run.argument
-            )
+            again = shlex.join(["python", "-m", "pipeline", "fetch", run.argument, *run.settings, "--force"])
+            newer = f" (to look for a newer one: {again})" if corpus.dump == "latest" else ""
+            log.info("fetch: %s stays%s", path, newer)
             return {**source, "weight": 1.0}
     return None
 
@@ -184,8 +185,9 @@ def require_classes(splits: labelled_checks.Splits, names: dict[str, str | None]
     """
     classes = class_sizes(splits["train"])
     if len(classes) < 2:
+        why = ", once what is also in test is taken out" if len(before) > 1 else ""
         raise UsageError(
-            f"{names['train']} has one class only, `{next(iter(classes))}`: a classifier needs at least two"
+            f"{names['train']} has one class only, `{next(iter(classes))}`{why}: a classifier needs at least two"
         )
     for role in splits.keys() - {"train"}:
         if unseen := sorted(class_sizes(splits[role]).keys() - classes.keys()):

@@ -9,7 +9,7 @@ Writes  ``train.jsonl`` and ``valid.jsonl``: ``id``, ``title``, ``text``, ``sour
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,13 @@ WORTH_SPREADING = 4_000_000  # bytes of documents, from which starting processes
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     settings = run.config.filter
-    ledger = Ledger()
+    ledger, passes = Ledger(), list(_passes(run))  # a wrong setting is said before the corpus is read
     current, following = out / "current.jsonl", out / "following.jsonl"
     size = sum(path.stat().st_size for path in run.input("extract").glob("*.jsonl"))
     workers = cores(settings.workers) if size >= WORTH_SPREADING else 1
     with spreading(workers, preload="pipeline.text.duplicates") as spread:
         write_jsonl(current, opened(_extracted(run), ledger, spread))
-        for passing in _passes(run, current):
+        for passing in passes:
             judges = [(step, step.learn(_paragraphs(current))) for step in passing]
             names = ", ".join(step.reason for step in passing)
             documents = progress(read_jsonl(current), desc=f"filter: {names}", unit=" documents")
@@ -54,22 +54,30 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     return counts
 
 
-def _passes(run: Run, current: Path) -> Iterator[tuple[Step, ...]]:
-    """The recipe. A pass reads the documents once; its steps learn from what the pass before has left."""
+def _passes(run: Run) -> Iterator[tuple[Step, ...]]:
+    """The recipe. A pass reads the documents once; its steps learn from what the pass before has left.
+
+    UsageError: a setting names a script or a file that does not exist.
+    """
     settings = run.config.filter
-    scripts = _scripts(run, current)
-    cap = settings.stub_cap
+    cap, least = settings.stub_cap, settings.min_script_share
+    named = None if settings.scripts == "auto" else script.named_scripts(settings.scripts)
+
+    def foreign_script(paragraphs: Iterable[str]) -> Judge:
+        scripts = _scripts(run, paragraphs) if named is None else named
+        return _each(partial(_foreign_script, scripts, least))
+
     yield (
         Step("duplicate", lambda _: duplicates.exact_duplicates(), "document"),
         Step("repetitive", lambda _: _each(_repetitive)),
-        Step("script", lambda _: _each(partial(_foreign_script, scripts, settings.min_script_share))),
+        Step("script", foreign_script),
         Step("duplicate", lambda _: duplicates.exact_duplicates(duplicates.MIN_WORDS)),
     )
     if cap is not None:
         yield (Step("stub", lambda _: stubs.stub_judge(cap), "article"),)
     if settings.language_model:
-        model = settings.language_model
-        yield (Step("language", lambda _: language.fasttext_judge(model, run.config.language)),)
+        judge = language.fasttext_judge(settings.language_model, run.config.language)
+        yield (Step("language", lambda _: judge),)
     elif settings.language_check:
         yield (Step("language", language.learn_foreign),)
     yield (
@@ -124,13 +132,10 @@ def _foreign_script(scripts: tuple[str, ...], least: float, text: str) -> bool:
     return script.script_share(text, scripts) < least
 
 
-def _scripts(run: Run, current: Path) -> tuple[str, ...]:
-    """Those of the setting; or of the language; or, where CLDR does not know it or is wrong, of most of the corpus."""
-    settings = run.config.filter
-    if settings.scripts != "auto":
-        return script.named_scripts(settings.scripts)
+def _scripts(run: Run, paragraphs: Iterable[str]) -> tuple[str, ...]:
+    """Those of the language; or, where CLDR does not know it or is wrong, of most of the corpus."""
     expected = script.expected_scripts(run.config.language)
-    some = " ".join(language.even_sample(_paragraphs(current)))
+    some = " ".join(language.even_sample(paragraphs))
     if expected and script.script_share(some, expected) > 0.2:
         return expected
     found = script.common_scripts(some)

@@ -1,11 +1,12 @@
 """What all tests share: no network, where the real data lies, and programs run as people run them."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,36 @@ def stops(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr("pipeline.training.pretraining.StopRequest", Stop)
     return asked
+
+
+@pytest.fixture
+def filtered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[dict[str, Any], Path]]:
+    """``filtered({"wiki": [texts or rows]}, "filter.x=1")`` runs the stage and returns its counts and its folder."""
+    from pipeline import config
+    from pipeline.artifacts import Run
+    from pipeline.filter import work
+    from pipeline.text.documents import write_jsonl
+
+    monkeypatch.chdir(tmp_path)
+
+    def run_stage(
+        corpora: dict[str, Iterable[str | dict[str, Any]]],
+        *overrides: str,
+        weights: dict[str, float] | None = None,
+        test: Iterable[str] = (),
+    ) -> tuple[dict[str, Any], Path]:
+        Path("run.yaml").write_text("run: x\nlanguage: ha\n", "utf-8")
+        run = Run(config.load("run.yaml", overrides), "run.yaml")
+        for folder in ("extract", "fetch/labelled", "filter.part"):
+            (run.folder / folder).mkdir(parents=True, exist_ok=True)
+        for old in run.folder.glob("extract/*"):
+            old.unlink()
+        for name, texts in corpora.items():
+            rows = [t if isinstance(t, dict) else {"id": str(i), "title": "", "text": t} for i, t in enumerate(texts)]
+            lines = [json.dumps({**row, "source": name}) for row in rows]
+            (run.folder / "extract" / f"{name}.jsonl").write_text("\n".join(lines), "utf-8")
+        (run.folder / "fetch/weights.json").write_text(json.dumps(weights or {}), "utf-8")
+        write_jsonl(run.folder / "fetch/labelled/test.jsonl", [{"id": "t", "text": t, "label": "a"} for t in test])
+        return work(run, run.folder / "filter.part"), run.folder / "filter.part"
+
+    return run_stage

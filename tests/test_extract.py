@@ -2,7 +2,6 @@
 
 import bz2
 import gzip
-import json
 import logging
 import os
 import shutil
@@ -14,24 +13,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow  # type: ignore[import-untyped]
-import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
+from extracting import PROSE, Here, documents, sources
 
 from pipeline import extract
-from pipeline.artifacts import Run
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.parallel import spreading
 from pipeline.text import dump
-from pipeline.text.plain import dataset_rows
 
 HEADER = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="or">
 <siteinfo><sitename>W</sitename><dbname>orwiki</dbname><namespaces>
 <namespace key="0" /><namespace key="1">ଆଲୋଚନା</namespace><namespace key="6">ଫାଇଲ</namespace>
 <namespace key="10">ଛାଞ୍ଚ</namespace><namespace key="14">ଶ୍ରେଣୀ</namespace></namespaces></siteinfo>
 """
-PROSE = "ଏହା ଗୋଟିଏ ଛୋଟ ଲେଖା ।"
 
 
 def page(number: int, text: str | None = PROSE, title: str = "", ns: int = 0, extra: str = "") -> str:
@@ -53,30 +48,6 @@ def run_extract(tmp_path: Path, data: bytes, name: str = "d.xml", workers: int =
     config = Config(run="r", language="or", extract={"workers": workers}, corpus=corpus)
     counts: dict[str, int] = extract.work(Here(config, tmp_path), out)["dump"]
     return counts
-
-
-class Here(Run):
-    """A run whose folder is wherever the test wants it."""
-
-    def __init__(self, config: Config, folder: Path) -> None:
-        super().__init__(config, "or")
-        object.__setattr__(self, "_folder", folder)
-
-    @property
-    def folder(self) -> Path:
-        return self._folder  # type: ignore[attr-defined, no-any-return]
-
-
-def sources(tmp_path: Path, *rows: dict[str, Any]) -> Path:
-    (tmp_path / "fetch").mkdir(exist_ok=True)
-    (tmp_path / "fetch/sources.json").write_text(json.dumps([{"sha256": "", **row} for row in rows]))
-    (out := tmp_path / "out").mkdir(exist_ok=True)
-    return out
-
-
-def documents(tmp_path: Path, pattern: str = "*.jsonl") -> list[dict[str, Any]]:
-    files = sorted((tmp_path / "out").glob(pattern))
-    return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
 
 
 def test_every_page_is_counted_once_under_what_became_of_it(tmp_path: Path) -> None:
@@ -260,77 +231,6 @@ def test_a_dump_of_another_language_is_named_in_a_warning(tmp_path: Path, caplog
     (second := tmp_path / "second").mkdir()
     run_extract(second, xml(page(1)))
     assert not caplog.text
-
-
-def test_plain_corpora_of_each_kind_become_documents(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    (tmp_path / "a.txt").write_bytes(f"{PROSE}\n\n  ଆଉ ଏକ \r\n".encode() + b"\xff bad\n")
-    lone = json.dumps({"text": "x \ud800 y", "title": "T", "id": 7})
-    (tmp_path / "b.jsonl").write_text(f'{lone}\n{{"text": null}}\n{{"text": "z"}}\n')
-    datasets.Dataset.from_dict({"text": ["p", "", "q"], "other": [1, 2, 3]}).save_to_disk(tmp_path / "saved")
-    (tmp_path / "parquet").mkdir()
-    datasets.Dataset.from_dict({"text": ["r"], "id": ["i"]}).to_parquet(tmp_path / "parquet/0.parquet")
-    out = sources(
-        tmp_path,
-        {"name": "a", "kind": "text", "path": str(tmp_path / "a.txt")},
-        {"name": "b", "kind": "jsonl", "path": str(tmp_path / "b.jsonl")},
-        {"name": "c", "kind": "dataset", "path": str(tmp_path / "saved")},
-        {"name": "d", "kind": "dataset", "path": str(tmp_path / "parquet")},
-    )
-    counts = extract.work(Here(Config(run="r", language="or"), tmp_path), out)
-    assert [(row["source"], row["id"], row["title"], row["text"]) for row in documents(tmp_path)] == [
-        ("a", "1", "", PROSE),
-        ("a", "3", "", "ଆଉ ଏକ"),
-        ("a", "4", "", "\ufffd bad"),
-        ("b", "7", "T", "x \ufffd y"),
-        ("b", "3", "", "z"),
-        ("c", "1", "", "p"),
-        ("c", "3", "", "q"),
-        ("d", "i", "", "r"),
-    ]
-    assert [counts[name].get("empty", 0) for name in "abcd"] == [1, 1, 1, 0]
-
-
-def test_parquet_files_that_agree_in_nothing_but_the_text_are_one_corpus(tmp_path: Path) -> None:
-    tables: list[dict[str, Any]] = [
-        {"text": pyarrow.nulls(2)},
-        {"text": ["a"], "id": [1], "title": ["T"]},
-        {"text": pyarrow.array(["b"]).dictionary_encode(), "id": ["x"], "url": ["u"]},
-    ]
-    (folder := tmp_path / "parquet").mkdir()
-    for number, columns in enumerate(tables):
-        pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{number}.parquet")
-    assert list(dataset_rows(folder)) == [
-        *("empty", "empty"),
-        {"id": "1", "title": "T", "text": "a"},
-        {"id": "x", "title": "", "text": "b"},
-    ]
-    (folder / "3.parquet").touch()
-    with pytest.raises(UsageError, match=r"3\.parquet cannot be read \(Parquet file size is 0 bytes\): get it again"):
-        list(dataset_rows(folder))
-    pyarrow.parquet.write_table(pyarrow.table({"body": ["a"]}), folder / "3.parquet")
-    with pytest.raises(UsageError, match=r"3\.parquet has no column `text`, only body"):
-        list(dataset_rows(folder))
-
-
-def test_a_saved_dataset_with_sound_is_read_for_its_text(tmp_path: Path) -> None:
-    from datasets import Dataset
-
-    features = {"text": {"dtype": "string", "_type": "Value"}, "sound": {"_type": "Audio"}}
-    told = {"huggingface": json.dumps({"info": {"features": features}})}
-    table = pyarrow.table({"text": ["a"], "sound": [{"bytes": b"RIFF", "path": "a.wav"}]})
-    Dataset(table.replace_schema_metadata(told)).save_to_disk(tmp_path / "saved")
-    assert [*dataset_rows(tmp_path / "saved")] == [{"id": "1", "title": "", "text": "a"}]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"), [("{", "line 1, is not JSON"), ('{"txt": "a"}', "no `text`.*txt"), ("[1]", "no `text`")]
-)
-def test_a_row_without_text_is_named(tmp_path: Path, line: str, message: str) -> None:
-    (tmp_path / "b.jsonl").write_text(line)
-    out = sources(tmp_path, {"name": "b", "kind": "jsonl", "path": str(tmp_path / "b.jsonl")})
-    with pytest.raises(UsageError, match=message):
-        extract.work(Here(Config(run="r", language="or"), tmp_path), out)
 
 
 STAGE = """

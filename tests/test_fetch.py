@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 from conftest import Program
 
@@ -169,6 +171,16 @@ def test_a_class_whose_only_documents_are_in_test_is_said_to_be_taken_out(files:
     )
 
 
+def test_a_train_split_that_is_left_with_one_class_says_where_the_others_went(files: Path, program: Program) -> None:
+    (files / "test.tsv").write_text("category\ttext\nsport\tz\nnews\tY.\n", "utf-8")
+    code, said = fetch(program, "corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.test=test.tsv")
+    assert (code, said) == (
+        2,
+        "error: train.tsv has one class only, `sport`, once what is also in test is taken out: "
+        "a classifier needs at least two",
+    )
+
+
 def test_documents_with_several_labels_are_handed_on_with_a_list_each(files: Path, program: Program) -> None:
     (files / "train.tsv").write_text("category\ttext\na| b\tx\nb\ty\n|\tz\n", "utf-8")
     settings = ["corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.separator='|'"]
@@ -212,6 +224,10 @@ def test_a_language_without_sib200_has_no_labelled_documents(files: Path, progra
         ("a.txt", b"\n\n", "is empty"),
         ("a.jsonl", b'{"body": "x"}\n', "has no `text` in its first line"),
         ("a.jsonl", b"text\n", "is not JSON lines"),
+        ("a.jsonl", b"[" * 100_000, "is not JSON lines"),
+        ("a.jsonl", b"9" * 5_000, "is not JSON lines"),
+        ("a.jsonl", b"\xff", "is not UTF-8"),
+        ("a.xml", b"<!-- -->" * 40 + b"<html>", "is not a MediaWiki dump"),
     ],
 )
 def test_a_corpus_that_is_not_what_its_name_says_is_refused(
@@ -227,6 +243,35 @@ def test_text_beside_a_dataset_is_not_left_out_without_a_word(files: Path) -> No
     (files / "saved/more.txt").write_text("ଗପ\n", "utf-8")
     with pytest.raises(UsageError, match=r"saved holds a dataset and .*saved/more\.txt, too: give each a folder"):
         corpora_in(files / "saved")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"body": ["a"]}, r"1\.parquet has no column `text`, only body"),
+        ({"text": [7]}, r"1\.parquet has a column `text` of type int64"),
+    ],
+)
+def test_a_dataset_without_text_is_refused_before_any_dump_is_extracted(
+    tmp_path: Path, columns: dict[str, list[Any]], message: str
+) -> None:
+    for number, table in enumerate([{"text": ["a"]}, columns]):
+        pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / f"{number}.parquet")
+    with pytest.raises(UsageError, match=message):
+        corpora_in(tmp_path)
+
+
+def test_names_in_capitals_are_known(tmp_path: Path) -> None:
+    (tmp_path / "A.TXT").write_text("ଗପ\n", "utf-8")
+    (tmp_path / "B.JSONL").write_text('{"text": "ଗପ"}\n', "utf-8")
+    (tmp_path / "C.XML.BZ2").write_bytes(bz2.compress(DUMP.encode()))
+    assert [kind for kind, _ in corpora_in(tmp_path)] == ["text", "jsonl", "dump"]
+    (tmp_path / "D.JSONL").write_text('{"body": "ଗପ"}\n', "utf-8")
+    with pytest.raises(UsageError, match="has no `text` in its first line"):
+        corpora_in(tmp_path)
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "E.PARQUET")
+    with pytest.raises(UsageError, match="holds a dataset and"):
+        corpora_in(tmp_path)
 
 
 def test_dumps_are_known_in_every_packing(tmp_path: Path) -> None:

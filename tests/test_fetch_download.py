@@ -1,9 +1,11 @@
 """Downloads end with the right bytes or a clear error, whatever the server does. The server here is real."""
 
 import bz2
+import errno
 import hashlib
 import json
 import logging
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from conftest import Program
@@ -191,10 +194,20 @@ def test_a_busy_server_is_asked_again(mirror: Mirror, tmp_path: Path) -> None:
     assert len(mirror.dump_requests()) == 4
 
 
-def test_a_server_that_stays_busy_is_given_up(mirror: Mirror, tmp_path: Path) -> None:
+def test_where_files_cannot_be_locked_the_download_goes_on_with_a_warning(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     mirror.publish()
-    mirror.faults = [503] * 50
-    with pytest.raises(UsageError, match="answers 503"):
+    monkeypatch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOSYS, "Function not implemented")))
+    assert get(mirror, tmp_path).read_bytes() == DUMP
+    assert "cannot be locked (Function not implemented)" in caplog.text
+
+
+@pytest.mark.parametrize("status", [503, 416], ids=["busy", "refusing a range that nobody asked for"])
+def test_a_server_that_never_sends_anything_is_given_up(mirror: Mirror, tmp_path: Path, status: int) -> None:
+    mirror.publish()
+    mirror.faults = [status] * 50
+    with pytest.raises(UsageError, match=f"answers {status}"):
         get(mirror, tmp_path)
     assert names(tmp_path) == []
 
@@ -328,10 +341,16 @@ def test_a_label_that_is_corrected_brings_no_newer_dump_and_needs_no_mirror(
     with (tmp_path / "train.tsv").open("a", encoding="utf-8") as file:
         file.write("b\tz\n")
     requests = len(mirror.log)
-    assert dates() == ["20260901"]
+    stays = program("fetch", *settings).stderr
+    newer = shlex.join(["python", "-m", "pipeline", "fetch", *settings, "--force"])
+    assert f"to look for a newer one: {newer}" in stays
     assert len(mirror.log) == requests
+    assert dates() == ["20260901"]
     assert dates("--force") == ["20261001"]
     assert dates("corpus.dump=20260901") == ["20260901"], "another dump is asked for"
+    stays = program("fetch", *settings, "corpus.dump=20260901", "labelled.as_corpus=true").stderr
+    assert f"{DATED} stays" in stays
+    assert "newer" not in stays
     damaged = tmp_path / f"corpora/or/{DATED}"
     damaged.write_bytes(DUMP[:-1])
     assert dates("corpus.dump=20260901", "labelled.remove_leaked=false") == ["20260901"]

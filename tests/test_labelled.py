@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
@@ -59,14 +60,43 @@ def test_class_ids_in_lists_get_their_names(tmp_path: Path) -> None:
     assert read(tmp_path / "lists.parquet") == [("anger\njoy", "ଗୋଟିଏ"), ("", "ଦୁଇଟି")]
 
 
+def test_a_class_id_without_a_name_is_no_label(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset
+
+    rows = Dataset.from_list([{"category": number, "text": str(number)} for number in (0, 1)])
+    rows.cast_column("category", ClassLabel(num_classes=2)).to_parquet(str(tmp_path / "two.parquet"))
+    table = pyarrow.parquet.read_table(tmp_path / "two.parquet")
+    more = pyarrow.table({"category": [0, -1, 2], "text": ["0", "-1", "2"]}).cast(table.schema)
+    pyarrow.parquet.write_table(more, tmp_path / "more.parquet")
+    assert read(tmp_path / "more.parquet") == [("0", "0"), ("", "-1"), ("", "2")]
+
+
+def test_parquet_with_a_kind_of_column_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    told = {"info": {"features": {"category": {"_type": "Smell"}, "text": {"dtype": "string", "_type": "Value"}}}}
+    table = pyarrow.table({"category": ["a"], "text": ["x"]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match=r"a\.parquet cannot be read as Parquet \(.*Smell"):
+        read(tmp_path / "a.parquet")
+
+
+def test_halves_of_surrogate_pairs_can_be_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", r'{"category": "a\ud800", "text": "x\ud800y", "id": "\udfff1"}' + "\n")
+    (row,) = labelled.read(str(path), "train", "text", "category")
+    assert row == {"id": "\ufffd1", "text": "x y", "label": "a\ufffd"}
+
+
 def test_sound_beside_the_text_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets import Dataset
 
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     sound = {"bytes": b"RIFF", "path": "a.wav"}
-    table = pyarrow.Table.from_pylist([{"category": label, "text": text, "sound": sound} for label, text in ROWS])
-    features = {name: {"dtype": "string", "_type": "Value"} for name in ("category", "text")}
-    told = {"info": {"features": features | {"sound": {"_type": "Audio"}}}}
+    heard = {"sound": sound, "takes": [sound], "spoken": {"by": "a", "sound": sound}}
+    table = pyarrow.Table.from_pylist([{"category": label, "text": text, **heard} for label, text in ROWS])
+    value, audio = {"dtype": "string", "_type": "Value"}, {"_type": "Audio"}
+    features: dict[str, Any] = {"category": value, "text": value, "sound": audio}
+    features |= {"takes": {"feature": audio, "_type": "List"}, "spoken": {"by": value, "sound": audio}}
+    told = {"info": {"features": features}}
     table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
     (tmp_path / "folder").mkdir()
     pyarrow.parquet.write_table(table, tmp_path / "folder/train.parquet")
@@ -89,6 +119,15 @@ def test_values_of_any_json_are_read_as_text(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "set").mkdir()
     write(tmp_path / "set/train.jsonl", '{"category": 1, "text": "x"}\n{"category": "a", "text": "y"}\n')
     assert read(tmp_path / "set") == [("1", "x"), ("a", "y")]
+
+
+def test_labels_that_are_lists_of_any_json_are_read(tmp_path: Path) -> None:
+    from datasets import Dataset, Features, Json, List, Value
+
+    features = Features({"category": List(Json()), "text": Value("string")})
+    rows = [{"category": ["a", 1], "text": "x"}]
+    Dataset.from_list(rows, features=features).save_to_disk(str(tmp_path / "saved"))
+    assert read(tmp_path / "saved") == [("a\n1", "x")]
 
 
 def test_a_folder_of_parquet_gives_each_role_its_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +222,15 @@ def test_ids_are_the_rows_own_where_they_are_unique(tmp_path: Path) -> None:
         ("a.csv", b'category,text\na,"x, y"\nb,x, y\n', "row 3 has 3 fields and the header 2"),
         ("a.jsonl", b'{"category": "a", "text": "x"}\n{"cat\n', "line 2, is not JSON"),
         ("a.jsonl", b'["a", "x"]\n', "line 1, is no JSON object"),
-        ("a.parquet", b"PAR0", "is not Parquet"),
+        ("a.jsonl", b"[" * 100_000, "line 1, is not JSON"),
+        ("a.jsonl", b"9" * 5_000, "line 1, is not JSON"),
+        (
+            "semicolons.csv",
+            b"category;text\na;x\nb;x; y\n",
+            "row 3 has 3 fields .*: quote fields that hold a semicolon",
+        ),
+        ("a.tsv", b"category\ttext\na\tx\ty\n", "quote fields that hold a tab or line end"),
+        ("a.parquet", b"PAR0", "cannot be read as Parquet"),
         ("a.xlsx", b"PK", r"no known format: .*\.tsv, \.csv, \.jsonl, \.parquet"),
     ],
 )

@@ -3,6 +3,7 @@
 import errno
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -164,10 +165,22 @@ def test_an_interrupted_stage_leaves_the_older_result_alone(text_run: Path, prog
     assert _manifest(text_run, "filter") == before
 
 
-def test_without_test_documents_no_hour_is_spent_before_it_says_so(text_run: Path, program: Program) -> None:
-    done = program("pipeline", "report", "small.yaml", "labelled={train: train.csv}")
+@pytest.mark.parametrize(
+    ("stage", "settings", "remedy"),
+    [
+        ("report", ["labelled={train: train.csv}"], "score will have no documents .*labelled.test="),
+        ("report", ["language=nv", "labelled={}"], "finetune will have no documents .*labelled.train="),
+        ("finetune", ["language=nv", "labelled={test: test.csv}"], "finetune will have no documents .*labelled.train="),
+        ("finetune", [], "finetune will have no documents .*labelled.train=.* as `make pretrain` does"),
+    ],
+    ids=["no test", "no SIB-200, report", "no SIB-200", "no labelled"],
+)
+def test_without_labelled_documents_no_hour_is_spent_before_it_says_so(
+    text_run: Path, program: Program, stage: str, settings: list[str], remedy: str
+) -> None:
+    done = program("pipeline", stage, "small.yaml", *settings)
     assert done.returncode == 2
-    assert "labelled.test=" in done.stderr
+    assert re.match(f"error: {remedy}", done.stderr)
     assert not (text_run / "runs").exists()
 
 

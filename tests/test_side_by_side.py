@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,16 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Of networks that all take long enough to be trained at once, with two threads."""
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """Of networks that all take long enough to be trained at once, with two threads; here they would have one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "WORTHWHILE", 0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     (tmp_path / "together").mkdir()
-    return open_bench(upstream.make_run(tmp_path), tmp_path / "together")[0]
+    yield open_bench(upstream.make_run(tmp_path), tmp_path / "together")[0]
+    torch.set_num_threads(threads)
 
 
 def _trained(bench: Bench, job: Job) -> None:

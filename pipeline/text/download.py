@@ -77,6 +77,8 @@ def _alone_with(target: Path) -> Iterator[None]:
         except BlockingIOError:
             log.info("fetch: another run is downloading %s: waiting for it", target)
             fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:  # some shared file systems know no locks
+            log.warning("fetch: %s cannot be locked (%s): let no other run download it now", target, error.strerror)
         yield
 
 
@@ -157,7 +159,7 @@ def _receive(session: requests.Session, url: str, part: Path) -> None:
     while True:
         before = part.stat().st_size if part.exists() else 0
         with _get(session, url, stream=True, **_range_headers(part)) as answer:
-            if answer.status_code == 416:  # nothing lies beyond what we hold
+            if answer.status_code == 416 and before:  # nothing lies beyond what we hold
                 if answer.headers.get("Content-Range") == f"bytes */{before}":
                     return
                 part.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.text.documents import Document
-from pipeline.text.unicode import normalize
+from pipeline.text.unicode import encodable, normalize
 
 Table = tuple[list[str], list[list[str]]]
 """Names of the columns, then the rows, each as long as there are columns."""
@@ -23,6 +23,7 @@ SPLITS = {"train": ("train",), "dev": ("validation", "dev", "valid"), "test": ("
 """What `datasets` calls each split, the usual name first."""
 
 _DATASET = re.compile(r"(?P<name>[^@:]+)(?:@(?P<config>[^@:]+))?(?::(?P<split>[^@:]+))?")
+_SIGNS = {";": "semicolon", "\t": "tab", ",": "comma"}  # that part fields
 csv.field_size_limit(2**31 - 1)  # a document may be longer than the 128 KiB that csv allows a field
 
 
@@ -147,7 +148,7 @@ def _delimited(path: Path, delimiter: str) -> Table:
     text = _decode(path)
     lines = text.replace("\r\n", "\n").split("\n")  # not splitlines: U+2028 and U+0085 occur in texts
     if delimiter not in lines[0]:
-        delimiter = next((other for other in ";\t," if other in lines[0]), delimiter)
+        delimiter = next((other for other in _SIGNS if other in lines[0]), delimiter)
     plain = [line.split(delimiter) for line in lines if line]
     try:
         quoted = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if row]
@@ -161,7 +162,7 @@ def _delimited(path: Path, delimiter: str) -> Table:
     number, fields = next((n, len(row)) for n, row in enumerate(rows, start=1) if len(row) != len(rows[0]))
     raise UsageError(
         f"{path}: row {number} has {fields} fields and the header {len(rows[0])}: "
-        "quote fields that hold a tab, comma or line end, or use .jsonl"
+        f"quote fields that hold a {_SIGNS[delimiter]} or line end, or use .jsonl"
     )
 
 
@@ -186,7 +187,7 @@ def _json_lines(path: Path) -> Table:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # ValueError: of a number of thousands of digits, too
             raise UsageError(f"{path}, line {number}, is not JSON ({error}): write one object a line") from error
         if not isinstance(row, dict):
             raise UsageError(f"{path}, line {number}, is no JSON object: write one object a line")
@@ -202,8 +203,9 @@ def _parquet(path: Path) -> Table:
 
     try:
         return _columns(Dataset(pyarrow.parquet.read_table(path)))  # a Dataset, as it knows the names of class ids
-    except pyarrow.ArrowInvalid as error:
-        raise UsageError(f"{path} is not Parquet ({error})") from error
+    except (pyarrow.ArrowException, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{path} cannot be read as Parquet ({reason}): write it anew, or give .jsonl") from error
 
 
 def _dataset(name: str, role: str) -> Table:
@@ -237,11 +239,18 @@ def _dataset(name: str, role: str) -> Table:
 
 def _columns(dataset: Any) -> Table:
     """All columns but sound, pictures and the like, which `datasets` would decode with libraries of their own."""
+    names = [name for name, feature in dataset.features.items() if not _is_decoded(feature)]
+    return names, list(_dataset_rows(dataset.select_columns(names)))
+
+
+def _is_decoded(feature: Any) -> bool:
     from datasets import Json
 
-    features = dataset.features.items()
-    names = [name for name, feature in features if not getattr(feature, "decode", False) or isinstance(feature, Json)]
-    return names, list(_dataset_rows(dataset.select_columns(names)))
+    if isinstance(feature, dict):
+        return any(map(_is_decoded, feature.values()))
+    if inner := getattr(feature, "feature", None):
+        return _is_decoded(inner)
+    return getattr(feature, "decode", False) and not isinstance(feature, Json)
 
 
 def _dataset_rows(dataset: Any) -> Iterator[list[str]]:
@@ -258,13 +267,13 @@ def _class_names(feature: Any) -> list[str] | None:
 def _class_name(names: list[str], value: int | list[int] | None) -> Any:
     if isinstance(value, list):
         return [_class_name(names, each) for each in value]
-    return "" if value is None or value < 0 else names[value]  # -1: `datasets` has no label for it
+    return "" if value is None or not 0 <= value < len(names) else names[value]  # -1: `datasets` has no label for it
 
 
 def _as_text(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(map(_as_text, value))
-    return "" if value is None else str(value)
+    return "" if value is None else encodable(str(value))
 
 
 READERS = {

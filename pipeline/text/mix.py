@@ -62,8 +62,8 @@ def share(document: Document, purpose: str) -> float:
 
 
 def _row(document: Document, turn: int) -> Document:
-    paragraphs = document["paragraphs"]
+    paragraphs, there = document["paragraphs"], set(document["paragraphs"])
     row = {key: value for key, value in document.items() if key not in _INNER}
     row |= {"id": f"{document['id']}#{turn + 1}" if turn else document["id"], "text": "\n".join(paragraphs)}
-    headings = [heading for heading in document["headings"] if heading in paragraphs]
+    headings = [heading for heading in document["headings"] if heading in there]
     return {**row, "headings": headings} if headings else row

@@ -5,13 +5,13 @@ reason why a row holds none. Text that is not valid Unicode has U+FFFD in place 
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.text.documents import Document
+from pipeline.text.unicode import encodable
 
 
 def text_lines(path: Path) -> Iterator[Document | str]:
@@ -29,7 +29,7 @@ def json_lines(path: Path) -> Iterator[Document | str]:
                 continue
             try:
                 row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # ValueError: of a number of thousands of digits, too
                 raise UsageError(f"{path}, line {number}, is not JSON ({error}): mend or remove it") from error
             if not isinstance(row, dict) or "text" not in row:
                 names = ", ".join(map(str, row)) if isinstance(row, dict) else "none"
@@ -44,44 +44,74 @@ def dataset_rows(path: Path) -> Iterator[Document | str]:
 
     Other columns than ours are not read: they may differ from file to file, or take libraries to decode.
     """
-    import pyarrow  # type: ignore[import-untyped]
+    rows = (row for part in _parts(path) for row in _rows(part))
+    yield from (_document(row, number) for number, row in enumerate(rows, 1))
 
-    saved = (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists()
-    files = [path] if saved else sorted(path.rglob("*.parquet"))
+
+def require_dataset(path: Path) -> None:
+    """UsageError where ``dataset_rows`` would refuse the beginning of one of the files."""
+    for part in _parts(path):
+        next(_rows(part), None)
+
+
+def _parts(path: Path) -> list[Path]:
+    """What is read on its own: the folder that `datasets` saved, or each Parquet file."""
+    if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".parquet" and file.is_file())
     if not files:
         raise UsageError(f"{path} holds no corpus: it needs .parquet files, or to be saved by datasets' save_to_disk")
-    number = 0
-    for file in files:
-        try:
-            for row in _saved_rows(file) if saved else _parquet_rows(file):
-                number += 1
-                yield _document(row, number)
-        except (pyarrow.ArrowException, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UsageError(f"{file} cannot be read ({reason}): get it again, or leave it out") from error
+    return files
+
+
+def _rows(part: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow  # type: ignore[import-untyped]
+
+    try:
+        yield from _saved_rows(part) if part.is_dir() else _parquet_rows(part)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _unreadable(part, error) from error
+
+
+def _unreadable(part: Path, error: Exception) -> UsageError:
+    reason = " ".join(str(error).split())[:200]
+    return UsageError(f"{part} cannot be read ({reason}): get it again, or leave it out")
 
 
 def _saved_rows(folder: Path) -> Iterator[dict[str, Any]]:
     import datasets
 
-    saved = datasets.load_from_disk(str(folder))
-    for part in saved.values() if isinstance(saved, dict) else [saved]:
-        yield from part.select_columns(_columns(folder, part.column_names))
+    try:
+        saved = datasets.load_from_disk(str(folder))
+    except ValueError as error:  # of JSON that is damaged, and of kinds of columns that are not known
+        raise _unreadable(folder, error) from error
+    for split in saved.values() if isinstance(saved, dict) else [saved]:
+        yield from split.select_columns(_columns(folder, split.features.arrow_schema))
 
 
 def _parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet  # type: ignore[import-untyped]
 
     with pyarrow.parquet.ParquetFile(file) as table:
-        for batch in table.iter_batches(1000, columns=_columns(file, table.schema_arrow.names)):
+        for batch in table.iter_batches(1000, columns=_columns(file, table.schema_arrow)):
             yield from batch.to_pylist()
 
 
-def _columns(path: Path, there: list[str]) -> list[str]:
-    """Those of a document. UsageError: its text is not among them."""
-    if "text" not in there:
-        raise UsageError(f"{path} has no column `text`, only {', '.join(there)}: rename the one that holds it")
-    return [name for name in ("id", "title", "text") if name in there]
+def _columns(path: Path, schema: Any) -> list[str]:
+    """Those of a document. UsageError: its text is not among them, or none."""
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    if "text" not in kinds:
+        raise UsageError(f"{path} has no column `text`, only {', '.join(kinds)}: rename the one that holds it")
+    if not _holds_text(kinds["text"]):
+        raise UsageError(f"{path} has a column `text` of type {kinds['text']}: write it as strings")
+    return [name for name in ("id", "title", "text") if name in kinds]
+
+
+def _holds_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return any(is_(kind) for is_ in (types.is_string, types.is_large_string, types.is_string_view, types.is_null))
 
 
 def _document(row: dict[str, Any], number: int) -> Document | str:
@@ -90,18 +120,10 @@ def _document(row: dict[str, Any], number: int) -> Document | str:
         return "empty"
     identity = row.get("id")
     return {
-        "id": _encodable(str(number if identity is None else identity)),
-        "title": _encodable(title) if isinstance(title, str) else "",
-        "text": _encodable(text.strip()),
+        "id": encodable(str(number if identity is None else identity)),
+        "title": encodable(title) if isinstance(title, str) else "",
+        "text": encodable(text.strip()),
     }
-
-
-_LONE = re.compile("[\ud800-\udfff]")
-
-
-def _encodable(text: str) -> str:
-    """JSON can name halves of surrogate pairs, which no UTF-8 file can hold."""
-    return _LONE.sub("\ufffd", text)
 
 
 DOCUMENTS: dict[str, Callable[[Path], Iterator[Document | str]]] = {

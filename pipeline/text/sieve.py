@@ -111,7 +111,8 @@ def _open(rows: Sequence[Document]) -> tuple[list[Document], list[Counter[str]],
 
 def body(document: Document) -> list[str]:
     """The paragraphs that are no headings."""
-    return [text for text in document["paragraphs"] if text not in document["headings"]]
+    headings = set(document["headings"])
+    return [text for text in document["paragraphs"] if text not in headings]
 
 
 def sift(
@@ -174,13 +175,13 @@ class _Standing:
         """The document without what was taken, and without headings left over nothing."""
         if len(self.places) < len(self.body):
             kept: list[str] = []
-            place, left = 0, set(self.places)
+            place, left, headings = 0, set(self.places), set(self.document["headings"])
             for text in self.document["paragraphs"]:
-                heading = text in self.document["headings"]
+                heading = text in headings
                 if heading or place in left:
                     kept.append(text)
                 place += not heading
-            while kept and kept[-1] in self.document["headings"]:
+            while kept and kept[-1] in headings:
                 kept.pop()
             self.document["paragraphs"] = kept
         return self.document

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import UsageError
+from pipeline.text.plain import require_dataset
 
 Kind = Literal["dump", "text", "jsonl", "dataset"]
 
 KINDS: dict[str, Kind] = {".xml": "dump", ".bz2": "dump", ".gz": "dump", ".txt": "text", ".jsonl": "jsonl"}
-_DUMP_START = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*\?>\s*)?(<!--.*?-->\s*)*<mediawiki[\s>]", re.DOTALL)
+_DUMP_START = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*\?>\s*)?(?>(?:<!--.*?-->\s*)*)<mediawiki[\s>]", re.DOTALL)
 
 
 def corpora_in(path: Path) -> list[tuple[Kind, Path]]:
@@ -23,26 +24,32 @@ def corpora_in(path: Path) -> list[tuple[Kind, Path]]:
     UsageError: it holds none, or a dataset and other files, or one that is not what its name says.
     """
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in KINDS and file.is_file())
-        if any(path.rglob("*.parquet")) or any(path.rglob("*.arrow")):
+        every = sorted(file for file in path.rglob("*") if file.is_file())
+        files = [file for file in every if _suffix(file) in KINDS]
+        if {".parquet", ".arrow"} & set(map(_suffix, every)):
             if files:
                 raise UsageError(f"{path} holds a dataset and {files[0]}, too: give each a folder of its own")
+            require_dataset(path)
             return [("dataset", path)]
         if not files:
             raise UsageError(f"{path} holds no corpus: put {_NAMES} files there, or a dataset saved by `datasets`")
         return [corpus for file in files for corpus in corpora_in(file)]
-    if path.suffix not in KINDS:
+    if _suffix(path) not in KINDS:
         raise UsageError(f"{path} is of no known format: a corpus is a {_NAMES} file or a folder")
-    kind = KINDS[path.suffix]
+    kind = KINDS[_suffix(path)]
     if path.stat().st_size == 0:
         raise UsageError(f"{path} is empty: give a file with text, or leave it out")
     (require_dump if kind == "dump" else _require_text)(path)
     return [(kind, path)]
 
 
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
+
+
 def require_dump(path: Path) -> None:
     """UsageError unless ``path`` begins as a MediaWiki XML export does, packed as its name says."""
-    if KINDS.get(path.suffix) != "dump" or path.is_dir():
+    if KINDS.get(_suffix(path)) != "dump" or path.is_dir():
         raise UsageError(f"{path} is no dump by its name: a dump ends in .xml, .xml.bz2 or .xml.gz")
     try:
         with _open(path) as file:
@@ -63,9 +70,9 @@ def require_dump(path: Path) -> None:
 
 
 def _open(path: Path) -> bz2.BZ2File | gzip.GzipFile | io.BufferedReader:
-    if path.suffix == ".bz2":
+    if _suffix(path) == ".bz2":
         return bz2.BZ2File(path)
-    return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")
+    return gzip.GzipFile(path) if _suffix(path) == ".gz" else path.open("rb")
 
 
 def _require_text(path: Path) -> None:
@@ -73,14 +80,14 @@ def _require_text(path: Path) -> None:
         first = next((line for line in file if line.strip()), b"")
     try:
         text = first.decode("utf-8-sig")
-        row = json.loads(text) if path.suffix == ".jsonl" else None
+        row = json.loads(text) if _suffix(path) == ".jsonl" else None
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8: convert it, e.g. with `iconv`") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: of a number of thousands of digits, too
         raise UsageError(f"{path} is not JSON lines ({error}): write one object with a `text` a line") from error
     if not text.strip():
         raise UsageError(f"{path} is empty: give a file with text, or leave it out")
-    if path.suffix == ".jsonl" and not (isinstance(row, dict) and isinstance(row.get("text"), str)):
+    if _suffix(path) == ".jsonl" and not (isinstance(row, dict) and isinstance(row.get("text"), str)):
         raise UsageError(f"{path} has no `text` in its first line: write one object with a `text` a line")
 
 

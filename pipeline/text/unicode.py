@@ -84,6 +84,7 @@ _RULES: tuple[tuple[str, str, Replacement], ...] = (
 )
 _COMPILED = [(name, regex.compile(f"(?V1m){pattern}"), replacement) for name, pattern, replacement in _RULES]
 
+_LONE = regex.compile(r"\p{Cs}")
 _ASCII_WORK = regex.compile(
     "[&<|]|  "
 )  # without these, printable ASCII needs no repair: spares three quarters of the time
@@ -101,6 +102,11 @@ _TAG = regex.compile(rf"</? ?(?:({_INLINE})|(?:{_BLOCK}))(?:\s[^<>\n]{{0,500}})?
 def normalize(text: str) -> str:
     """``text`` in the one form that all stages use. Lines stay lines."""
     return mend(text)[0]
+
+
+def encodable(text: str) -> str:
+    """JSON can name halves of surrogate pairs, which no UTF-8 file can hold: U+FFFD stands in their places."""
+    return _LONE.sub("\ufffd", text)
 
 
 def mend(text: str) -> tuple[str, Counter[str]]:

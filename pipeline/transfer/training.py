@@ -21,6 +21,7 @@ from pipeline.training.precision import settle_precision
 from pipeline.transfer.classifier import has_several, temperature
 from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches, in_windows
 from pipeline.transfer.lora import adapters, add_adapters
+from pipeline.transfer.seen_entries import training_seen_entries
 from pipeline.transfer.strategies import Phase, depths, phases, rates
 from pipeline.transfer.targets import targets
 
@@ -86,22 +87,24 @@ def train(
     depth = depths(model)
     adapted = add_adapters(model, settings.lora_rank) if strategy == "lora" else None
     depth |= dict.fromkeys(adapters(model), 0)
+    seen = {token for tokens in data.ids for token in tokens}
     for phase, start, end in stretches(phases(strategy, settings, 1 + max(depth.values())), len(batches)):
         factors = rates(phase, settings, depth)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name in factors)
-        fit(
-            accelerator,
-            accelerator.prepare(model),
-            [adamw(model.named_parameters(), settings.learning_rate, settings.weight_decay, factors)],
-            steps(start, end),
-            items=lambda batch: int(batch["targets"].any(-1).sum()),
-            summed_loss=partial(_summed_loss, settings=settings, several=data.several),
-            rate=partial(_rate, start=start, end=end, settings=settings),
-            after_step=epochs.after_step,
-            precision=precision,
-        )
-        accelerator.free_memory()
+        with training_seen_entries(model, seen) if phase.parts is None else contextlib.nullcontext():
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_(name in factors)
+            fit(
+                accelerator,
+                accelerator.prepare(model),
+                [adamw(model.named_parameters(), settings.learning_rate, settings.weight_decay, factors)],
+                steps(start, end),
+                items=lambda batch: int(batch["targets"].any(-1).sum()),
+                summed_loss=partial(_summed_loss, settings=settings, several=data.several),
+                rate=partial(_rate, start=start, end=end, settings=settings),
+                after_step=epochs.after_step,
+                precision=precision,
+            )
+            accelerator.free_memory()
     if adapted:
         adapted.merge_and_unload()
     return epochs.rows
