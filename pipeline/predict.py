@@ -57,7 +57,7 @@ def classify_all(arguments: argparse.Namespace) -> None:
     classifier, accelerator = load(folder), processes()
     texts = first
     assert isinstance(sys.stdout, io.TextIOWrapper)
-    sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # JSON may hold half a surrogate pair
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # an argument may hold bytes that are no UTF-8
     try:
         while texts:
             said = classify(accelerator, classifier, [normalize(text) for text in texts])
