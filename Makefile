@@ -15,7 +15,7 @@ PY     := $(VENV)/bin/python
 STAGES := fetch extract filter tokenizer encode pretrain finetune score report
 CODE   := pipeline tests corpora benchmarks
 
-.PHONY: help setup demo curve tune test test-slow lint bench-text bench-pretrain bench-finetune clean $(STAGES)
+.PHONY: help setup demo curve tune test test-slow lint bench-text bench-pretrain bench-scaling bench-finetune clean $(STAGES)
 
 help: ## list what there is to make
 	@echo "make STAGE RUN=configs/or.yaml   or   make STAGE WIKI=or     brings a stage up to date, with all that it needs:"
@@ -63,6 +63,9 @@ bench-text: | $(VENV)/installed ## measure extraction, filtering and tokenizers 
 
 bench-pretrain: | $(VENV)/installed ## measure pretraining beside the plain recipe, for three quarters of an hour, likewise
 	@$(PY) -m benchmarks.write_tables pretrain
+
+bench-scaling: | $(VENV)/installed ## measure pretraining on one and two processes, likewise
+	@$(PY) -m benchmarks.write_tables scaling
 
 bench-finetune: | $(VENV)/installed ## measure fine-tuning beside transformers' Trainer, on the run or-local, likewise
 	@$(PY) -m pipeline pretrain configs/or-local.yaml

@@ -85,7 +85,7 @@ def main() -> None:
             row = f"{gpus} | {share:,} | {computing * 1e3:.1f} | {exchange * 1e3:.1f} | {rate / 1e6:,.2f} million"
             print(f"| {row} | {rate / gpus / GPU_TOKENS_PER_S:.0%} |")
     print("\nA projection, not a measurement. It assumes")
-    print(f"- {GPU_TOKENS_PER_S:,} tokens/s of a GPU alone, which never waits for data;")
+    print(f"- {GPU_TOKENS_PER_S:,} tokens/s of a GPU alone, the aim on an H200, which never waits for data;")
     print(
         f"- {large / 1e6:.0f} million parameters, gradients of 4 bytes, reduced in a ring once a step, after computing"
     )

@@ -31,6 +31,7 @@ SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "The same seconds": ("benchmarks.pretrain", ODIA, "--seconds", "120", "--rounds", "3", "--judge"),
         "A sixth of the seconds": ("benchmarks.pretrain", ODIA, "--seconds", "200", "--plain-seconds", "1200"),
     },
+    "scaling": {"Two processes": ("benchmarks.scaling", ODIA, "--rounds", "3", "--steps", "16")},
     "finetune": {"Beside transformers' Trainer": ("benchmarks.finetune", ODIA, "--rounds", "1")},
 }
 QUICK = {
@@ -40,6 +41,7 @@ QUICK = {
     "Training a tokenizer on 100 MB": ("--repeat", "2"),
     "The same seconds": ("--seconds", "20", "--rounds", "1"),
     "A sixth of the seconds": ("--seconds", "10", "--plain-seconds", "10"),
+    "Two processes": ("--rounds", "1", "--steps", "2"),
     "Beside transformers' Trainer": ("--rounds", "1"),
 }
 
