@@ -251,14 +251,8 @@ class Finetune(Settings):
     decay_share: float = Field(0.9, ge=0, le=1, description="share of the steps that the rate falls, at the end")
     max_length_tokens: int = Field(256, ge=8, description="longer documents are cut; how many is reported")
     long_documents: Literal["head", "head_tail", "windows"] = Field(
-        "head", description="keep the start, 3/4 start and 1/4 end, or all in windows whose answers are averaged"
+        "head", description="keep the start, 3/4 start and 1/4 end, or all in windows, averaged"
     )
-
-    @model_validator(mode="after")
-    def _windows_suit_networks(self) -> "Finetune":
-        if self.long_documents == "windows" and self.strategy in ("auto", "hybrid", "features"):
-            raise ValueError("only networks read windows: set finetune.strategy=full, or another without features")
-        return self
 
     @model_validator(mode="after")
     def _networks_are_shipped(self) -> "Finetune":

@@ -9,16 +9,16 @@ import pytest
 import torch
 import upstream
 from accelerate import Accelerator
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline import config, finetune
 from pipeline.artifacts import Run
 from pipeline.config import Finetune
-from pipeline.errors import UsageError
 from pipeline.metrics.calibration import softmax
 from pipeline.text.documents import read_jsonl
 from pipeline.transfer import classifier, shipped, training
 from pipeline.transfer.documents import encode, in_windows
+from pipeline.transfer.embeddings import embeddings
 from pipeline.transfer.training import labelled, logits, train
 
 LABELS = sorted(upstream.WORDS)
@@ -95,7 +95,36 @@ def test_options_reach_every_network_and_what_is_shipped_says_what_it_said_of_de
     assert said == pytest.approx(expected, abs=1e-5)
 
 
-def test_windows_with_a_linear_classifier_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "run.yaml").write_text("run: a\nlanguage: or\nfinetune: {long_documents: windows}\n", "utf-8")
-    with pytest.raises(UsageError, match=r"set finetune\.strategy=full"):
-        config.load(str(tmp_path / "run.yaml"))
+def test_a_frozen_body_tells_the_mean_over_all_windows(tmp_path: Path) -> None:
+    upstream.save_checkpoint(tmp_path, "modernbert")
+    body = AutoModelForMaskedLM.from_pretrained(tmp_path).base_model.eval()
+    body.config.window_tokens = 4
+    weights = np.arange(23, dtype=np.float32)
+    weights[:5] = 0
+    windows = [[1, 5, 6, 2], [1, 6, 9, 2], [1, 7, 2]]
+    laid_out = [token for window in windows for token in window]
+    read = embeddings(Accelerator(cpu=True), body, [[1, 8, 2], laid_out], 0, [0, 2], weights)
+    with torch.inference_mode():
+        tokens = [body(torch.tensor([window])).last_hidden_state[0].numpy() for window in windows]
+    expected = np.average(np.concatenate(tokens), axis=0, weights=weights[laid_out])
+    np.testing.assert_allclose(read[1, 1], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["features", "hybrid"])
+def test_a_linear_classifier_reads_windows_too_and_so_does_what_is_shipped(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    upstream.make_run(tmp_path, "modernbert")
+    options = [f"strategy={strategy}", "seeds=1", "epochs=1", "long_documents=windows"]
+    run = Run(config.load("run.yaml", [f"finetune.{option}" for option in options]), "run.yaml")
+    finetune.work(run, tmp_path / "out")
+    made = shipped.load(tmp_path / "out" / "model")
+    assert made.frozen is not None
+    assert made.frozen.token_weights is not None
+    assert made.frozen.body.config.window_tokens == 12
+    texts = [" ".join([*WORDS[:10], *end]) for end in ([], WORDS[:4], WORDS[-4:])]  # the first 10 words fill a window
+    ids, _ = encode(made.frozen.tokenizer, texts, 12)
+    seen = embeddings(Accelerator(cpu=True), made.frozen.body, ids, 0, [2], made.frozen.token_weights)
+    assert not np.allclose(seen[1], seen[2])
+    assert np.isfinite(shipped.classify(Accelerator(cpu=True), made, texts)).all()

@@ -78,6 +78,12 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     }
 
 
+def suit_windows(model: Any, bench: Bench) -> None:
+    """Have ``model`` say in its configuration how long the windows of documents are, if it reads windows."""
+    if bench.settings.long_documents == "windows":
+        model.config.window_tokens = bench.tokenizer.model_max_length
+
+
 def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
     """The documents of train, and of dev where there is one; and the classes, in their order or else sorted.
 

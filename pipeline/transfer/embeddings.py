@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.program import progress
-from pipeline.transfer.documents import Ids, by_length, collate
+from pipeline.transfer.documents import Ids, by_length, collate, in_windows
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,19 +37,23 @@ def embeddings(
 ) -> Floats:
     """The mean over a document's tokens of what each of ``layers`` gives: (documents, layers, width), in their order.
 
-    Layer 0 is the embedding table's, the last the top's; ``weight_of`` is what ``token_weights`` gives. Processes read
-    different documents and add their tables.
+    Layer 0 is the embedding table's, the last the top's; ``weight_of`` is what ``token_weights`` gives. The mean of a
+    document in windows is over the tokens of all. Processes read different windows and add their tables.
     """
     body = body.to(accelerator.device).eval()
-    by_id = torch.from_numpy(weight_of).to(accelerator.device)
-    table = torch.zeros(len(ids), len(layers), body.config.hidden_size, device=accelerator.device)
-    batches = by_length(ids, READING_BATCH)[accelerator.process_index :: accelerator.num_processes]
+    windows, documents = in_windows(ids, body)
+    by_id, of = (torch.as_tensor(each).to(accelerator.device) for each in (weight_of, documents))
+    sums = torch.zeros(len(ids), len(layers), body.config.hidden_size, device=accelerator.device)
+    weight = torch.zeros(len(ids), device=accelerator.device)
+    batches = by_length(windows, READING_BATCH)[accelerator.process_index :: accelerator.num_processes]
     with torch.inference_mode(), accelerator.autocast():
         for indices in progress(batches, desc="reading", unit=" batches"):
-            batch = {k: v.to(accelerator.device) for k, v in collate([ids[i] for i in indices], pad).items()}
+            batch = {k: v.to(accelerator.device) for k, v in collate([windows[i] for i in indices], pad).items()}
             states = body(**batch, output_hidden_states=True).hidden_states
-            weights = (by_id[batch["input_ids"]] * batch["attention_mask"]).unsqueeze(-1)
-            weights /= weights.sum(1, keepdim=True).clamp(min=RARE)  # some documents hold special tokens alone
+            weights = by_id[batch["input_ids"]] * batch["attention_mask"]
+            weight.index_add_(0, of[indices], weights.sum(1))
             for place, layer in enumerate(layers):
-                table[indices, place] = (states[layer].float() * weights).sum(1)
-    return np.asarray(accelerator.reduce(table, "sum").cpu().numpy(), np.float32)
+                sums[:, place].index_add_(0, of[indices], (states[layer].float() * weights.unsqueeze(-1)).sum(1))
+    sums, weight = accelerator.reduce(sums, "sum"), accelerator.reduce(weight, "sum")
+    means = sums / weight.clamp(min=RARE)[:, None, None]  # some documents hold special tokens alone
+    return np.asarray(means.cpu().numpy(), np.float32)

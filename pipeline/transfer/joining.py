@@ -11,7 +11,7 @@ from pipeline.metrics import decisions
 from pipeline.metrics.decisions import Table, Truth
 from pipeline.program import log
 from pipeline.transfer import linear, shipped
-from pipeline.transfer.bench import Bench
+from pipeline.transfer.bench import Bench, suit_windows
 from pipeline.transfer.embeddings import embeddings
 from pipeline.transfer.networks import Job, held_out, unseen_probabilities
 from pipeline.transfer.shipped import Frozen
@@ -58,6 +58,7 @@ def join(bench: Bench, stories: dict[Job, Any]) -> dict[str, Any]:
 def frozen_body(bench: Bench) -> tuple[Any, list[int], dict[str, Table]]:
     """The pretrained body, the layers that a linear classifier reads, and what they say of each split's documents."""
     body = AutoModelForMaskedLM.from_pretrained(bench.checkpoint, use_safetensors=True).base_model
+    suit_windows(body, bench)
     layers = [0, body.config.num_hidden_layers]
     pad = bench.tokenizer.pad_token_id
     read = {

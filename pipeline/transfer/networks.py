@@ -15,7 +15,7 @@ from pipeline.metrics.decisions import Table, temperature
 from pipeline.program import log
 from pipeline.text.documents import Document
 from pipeline.transfer import classifier
-from pipeline.transfer.bench import FOLDS, Bench
+from pipeline.transfer.bench import FOLDS, Bench, suit_windows
 from pipeline.transfer.documents import folds, require_vocabulary
 from pipeline.transfer.side_by_side import side_by_side
 from pipeline.transfer.training import Labelled, logits, train
@@ -134,8 +134,7 @@ def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
     model, origin = start(bench.checkpoint, bench.labels, 0 if one_head else job.seed, bench.settings)
     if bench.splits["train"].several:
         model.config.problem_type = classifier.SEVERAL
-    if bench.settings.long_documents == "windows":
-        model.config.window_tokens = bench.tokenizer.model_max_length
+    suit_windows(model, bench)
     require_vocabulary(bench.splits["train"].ids, model)
     data, dev = _parts(bench.splits, job.fold)
     pad = bench.tokenizer.pad_token_id
