@@ -184,21 +184,24 @@ def in_detail(predicted: Truth, true: Truth, labels: list[str]) -> dict[str, Any
     return {**by_class, "confusion_matrix": {"labels": labels, "counts": counts}}
 
 
+def training_documents(run: Run, labels: list[str]) -> tuple[list[str], Truth]:
+    train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
+    return [row["text"] for row in train], truth(train, labels)
+
+
 def baselines(run: Run, labels: list[str]) -> dict[str, Linear]:
     """Linear classifiers of characters, fitted on the same training documents."""
-    train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
-    learned = [row["text"] for row in train], truth(train, labels)
+    learned = training_documents(run, labels)
     return {"tfidf_svm": as_linear(tfidf_svm(*learned), *learned), "lexical": without_body(*learned)}
 
 
 def said_by_baselines(run: Run, fitted: dict[str, Linear], texts: list[str], labels: list[str]) -> dict[str, Truth]:
     """What ``fitted`` say, and what is said by words, learned from the same training documents, and by none."""
-    train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
     filtered = read_manifest(run.folder / "filter")
     assert filtered, "the recipe asks for the filter stage first"
     every = max(1, round(filtered["counts"]["kept"]["train"]["words"] / SAMPLE_WORDS))
     corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
-    by_words = fasttext_logistic(corpus, [row["text"] for row in train], truth(train, labels))
+    by_words = fasttext_logistic(corpus, *training_documents(run, labels))
     none = no_vectors(texts)
     said = {
         name: decisions.decided(each.probabilities(texts, none), several=each.several) for name, each in fitted.items()

@@ -127,4 +127,8 @@ def test_a_linear_classifier_reads_windows_too_and_so_does_what_is_shipped(
     ids, _ = encode(made.frozen.tokenizer, texts, 12)
     seen = embeddings(Accelerator(cpu=True), made.frozen.body, ids, 0, [2], made.frozen.token_weights)
     assert not np.allclose(seen[1], seen[2])
+    made.frozen.body.config.window_tokens = None
+    whole = embeddings(Accelerator(cpu=True), made.frozen.body, ids, 0, [2], made.frozen.token_weights)
+    assert not np.allclose(seen[1:], whole[1:]), "a window looks into no other"
+    made.frozen.body.config.window_tokens = 12
     assert np.isfinite(shipped.classify(Accelerator(cpu=True), made, texts)).all()
