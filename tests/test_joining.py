@@ -141,7 +141,9 @@ def test_a_class_of_a_document_or_two_leaves_the_probabilities_of_others_sharp(m
 
 
 @pytest.mark.parametrize("every", [False, True], ids=["the class of one document", "the class of all but one"])
-def test_who_has_not_met_a_class_gives_it_to_no_document_and_who_met_no_other_to_all(every: bool) -> None:
+def test_who_has_not_met_a_class_gives_it_to_no_document_and_who_met_no_other_to_all(
+    tmp_path: Path, every: bool
+) -> None:
     truth = np.concatenate([np.eye(3, dtype=int)[CLASSES], np.full((len(CLASSES), 1), every)], axis=1)
     truth[-1, 3] = not every
     vectors = _vectors(tell=True)
@@ -150,6 +152,8 @@ def test_who_has_not_met_a_class_gives_it_to_no_document_and_who_met_no_other_to
     said = fitted.probabilities(TEXTS, vectors)
     assert ((said[:, 3] >= 0.5) == every).all()
     assert fitted.temperature < 2
+    linear.save(fitted, tmp_path)
+    np.testing.assert_array_equal(linear.load(tmp_path).probabilities(TEXTS, vectors), said)
 
 
 @pytest.mark.parametrize("counts", [(20, 20, 1), (30, 1), (5, 1)])

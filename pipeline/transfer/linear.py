@@ -124,8 +124,9 @@ def load(folder: Path) -> Linear:
     """What ``save`` wrote. A file that asks for anything but what scikit-learn, numpy and we make is refused."""
     import skops.io
 
-    neighbours_keep = "scipy.sparse._csr.csr_matrix"
-    return Linear(**skops.io.load(folder / FILE, trusted=[neighbours_keep, "pipeline.transfer.lexical.RatioWeights"]))
+    neighbours_keep, class_of_all = "scipy.sparse._csr.csr_matrix", "sklearn.multiclass._ConstantPredictor"
+    trusted = [neighbours_keep, class_of_all, "pipeline.transfer.lexical.RatioWeights"]
+    return Linear(**skops.io.load(folder / FILE, trusted=trusted))
 
 
 def _machine(name: str, regularisation: float, truth: Truth, words: sparse.csr_matrix | None) -> Any:
