@@ -39,12 +39,10 @@ demo: | $(VENV)/installed ## run the whole line on the demo corpus, in minutes
 	$(PY) -m pipeline.demo configs/demo.yaml $(SET)
 
 curve: | $(VENV)/installed ## measure accuracy against the number of labels
-	@$(PY) -m pipeline pretrain $(RUN) $(SET)
-	$(PY) -m pipeline.curve $(RUN) $(SET)
+	@$(PY) -m pipeline curve $(RUN) $(SET)
 
 tune: | $(VENV)/installed ## search for better settings of fine-tuning
-	@$(PY) -m pipeline pretrain $(RUN) $(SET)
-	$(PY) -m pipeline.tune $(RUN) $(SET)
+	@$(PY) -m pipeline tune $(RUN) $(SET)
 
 test: | $(VENV)/installed ## run the tests (under 10 minutes on 2 cores)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal

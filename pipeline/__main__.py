@@ -1,4 +1,7 @@
-"""Bring a stage up to date: run whatever it still needs, in order, and then it."""
+"""Bring a stage up to date: run whatever it still needs, in order, and then it.
+
+``curve`` and ``tune`` need what finetune needs; they keep their own books, and always start.
+"""
 
 import argparse
 import contextlib
@@ -15,7 +18,7 @@ from pipeline.artifacts import Run
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.program import add_run_arguments, guarded, log
-from pipeline.recipe import BESIDE, LINE, upstream
+from pipeline.recipe import BESIDE, IN_PLACE_OF_FINETUNE, LINE, upstream
 from pipeline.text.wikipedias import SIB200, sib200_name
 
 
@@ -28,7 +31,9 @@ def main() -> None:
         epilog=f"stages in their order, then programs beside them (`python -m pipeline.NAME --help`):\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("stage", choices=[*LINE], metavar="stage", help="the stage to bring up to date")
+    parser.add_argument(
+        "stage", choices=[*LINE, *IN_PLACE_OF_FINETUNE], metavar="stage", help="the stage to bring up to date"
+    )
     add_run_arguments(parser)
     parser.add_argument(
         "--launcher", default="", help='starts the training stages, e.g. "accelerate launch --num_processes 8"'
@@ -39,30 +44,35 @@ def main() -> None:
 
 def bring_up_to_date(arguments: argparse.Namespace) -> None:
     run = Run(config.load(arguments.config, arguments.setting), arguments.config, tuple(arguments.setting))
-    stages, ran = upstream(arguments.stage), 0
+    asked, ran = arguments.stage, 0
+    stages = [*upstream("finetune")[:-1], asked] if asked in IN_PLACE_OF_FINETUNE else upstream(asked)
     require_documents(stages, run.config)
     for name in stages:
-        reason = artifacts.why_stale(LINE[name], run)
-        forced = arguments.force and name == arguments.stage
-        if reason is None and not forced:
-            continue
-        log.info("%s: %s (%s)", name, LINE[name].summary, reason or "forced")
-        start = shlex.split(arguments.launcher) if arguments.launcher and LINE[name].distributed else [sys.executable]
+        forced = arguments.force and name == asked
+        start = [sys.executable]
+        if stage := LINE.get(name):
+            reason = artifacts.why_stale(stage, run)
+            if reason is None and not forced:
+                continue
+            log.info("%s: %s (%s)", name, stage.summary, reason or "forced")
+            if arguments.launcher and stage.distributed:
+                start = shlex.split(arguments.launcher)
         command = [*start, "-m", f"pipeline.{name}", arguments.config, *arguments.setting]
         code = run_and_forward([*command, *["--force"] * forced, *["--debug"] * arguments.debug])
         if code:
             sys.exit(code if code > 0 else 128 - code)
         ran += 1
     if not ran:
-        log.info("%s is up to date: nothing to do", run.folder / arguments.stage)
+        log.info("%s is up to date: nothing to do", run.folder / asked)
 
 
 def require_documents(stages: list[str], config: Config) -> None:
     """UsageError, before an hour is spent: a stage among ``stages`` will have no labelled documents."""
     labelled = config.labelled
-    if "finetune" in stages and not (labelled and (labelled.train != SIB200 or sib200_name(config.language))):
+    learner = next((name for name in stages if name in ("finetune", *IN_PLACE_OF_FINETUNE)), None)
+    if learner and not (labelled and (labelled.train != SIB200 or sib200_name(config.language))):
         raise UsageError(
-            "finetune will have no documents to learn from: name some with `labelled.train=`, "
+            f"{learner} will have no documents to learn from: name some with `labelled.train=`, "
             "or ask for an earlier stage, as `make pretrain` does"
         )
     if "score" in stages and not (labelled and (labelled.test or labelled.train == SIB200)):

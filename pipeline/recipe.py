@@ -90,6 +90,7 @@ BESIDE = {
     "curve": "measure accuracy against the number of labels",
     "tune": "search for better settings of fine-tuning",
 }
+IN_PLACE_OF_FINETUNE = ("curve", "tune")  # those that read what finetune reads
 
 
 def upstream(name: str) -> list[str]:

@@ -172,8 +172,10 @@ def test_an_interrupted_stage_leaves_the_older_result_alone(text_run: Path, prog
         ("report", ["language=nv", "labelled={}"], "finetune will have no documents .*labelled.train="),
         ("finetune", ["language=nv", "labelled={test: test.csv}"], "finetune will have no documents .*labelled.train="),
         ("finetune", [], "finetune will have no documents .*labelled.train=.* as `make pretrain` does"),
+        ("curve", [], "curve will have no documents .*labelled.train="),
+        ("tune", ["language=nv", "labelled={}"], "tune will have no documents .*labelled.train="),
     ],
-    ids=["no test", "no SIB-200, report", "no SIB-200", "no labelled"],
+    ids=["no test", "no SIB-200, report", "no SIB-200", "no labelled", "no labelled, curve", "no SIB-200, tune"],
 )
 def test_without_labelled_documents_no_hour_is_spent_before_it_says_so(
     text_run: Path, program: Program, stage: str, settings: list[str], remedy: str
