@@ -29,7 +29,8 @@ from pipeline.artifacts import Run
 from pipeline.metrics.bootstrap import draws
 from pipeline.metrics.comparison import paired
 from pipeline.training.precision import product_rate
-from pipeline.transfer.bench import FOLDS, open_bench
+from pipeline.transfer.bench import open_bench
+from pipeline.transfer.given import FOLDS
 
 RUN = Path("runs/benchmark-pretrain")
 PLAIN = RUN / "plain"

@@ -26,7 +26,8 @@ from pipeline.artifacts import Run
 from pipeline.metrics.decisions import right
 from pipeline.text.documents import read_jsonl
 from pipeline.transfer.baseline import no_vectors, without_body
-from pipeline.transfer.bench import FOLDS, Bench, open_bench
+from pipeline.transfer.bench import Bench, open_bench
+from pipeline.transfer.given import FOLDS
 from pipeline.transfer.joining import JOINING, frozen_body
 from pipeline.transfer.subsets import leaving_out, said_by_answer, said_by_network, said_by_tfidf
 

@@ -20,6 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.program import add_run_arguments, guarded, log
 from pipeline.recipe import BESIDE, IN_PLACE_OF_FINETUNE, LINE, upstream
 from pipeline.text.wikipedias import SIB200, sib200_name
+from pipeline.transfer.given import read_labelled
 
 
 def main() -> None:
@@ -48,6 +49,8 @@ def bring_up_to_date(arguments: argparse.Namespace) -> None:
     stages = [*upstream("finetune")[:-1], asked] if asked in IN_PLACE_OF_FINETUNE else upstream(asked)
     require_documents(stages, run.config)
     for name in stages:
+        if name == "extract" and learner_of(stages):
+            read_labelled(run)  # what fetch has brought must do, before an hour is spent
         forced = arguments.force and name == asked
         start = [sys.executable]
         if stage := LINE.get(name):
@@ -66,10 +69,15 @@ def bring_up_to_date(arguments: argparse.Namespace) -> None:
         log.info("%s is up to date: nothing to do", run.folder / asked)
 
 
+def learner_of(stages: list[str]) -> str | None:
+    """The one among ``stages`` that learns from labelled documents."""
+    return next((name for name in stages if name in ("finetune", *IN_PLACE_OF_FINETUNE)), None)
+
+
 def require_documents(stages: list[str], config: Config) -> None:
     """UsageError, before an hour is spent: a stage among ``stages`` will have no labelled documents."""
     labelled = config.labelled
-    learner = next((name for name in stages if name in ("finetune", *IN_PLACE_OF_FINETUNE)), None)
+    learner = learner_of(stages)
     if learner and not (labelled and (labelled.train != SIB200 or sib200_name(config.language))):
         raise UsageError(
             f"{learner} will have no documents to learn from: name some with `labelled.train=`, "

@@ -28,8 +28,8 @@ from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import processes
 from pipeline.transfer.baseline import as_linear, no_vectors, tfidf_svm, without_body
-from pipeline.transfer.bench import class_order, has_several
 from pipeline.transfer.classifier import quiet_transformers
+from pipeline.transfer.given import class_order, has_several
 from pipeline.transfer.joining import mixed
 from pipeline.transfer.linear import Linear
 from pipeline.transfer.shipped import Frozen, classify, load, save_frozen

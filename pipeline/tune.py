@@ -23,8 +23,9 @@ from pipeline.errors import UsageError
 from pipeline.program import beside_main, log
 from pipeline.recipe import LINE
 from pipeline.text.documents import Document, write_jsonl
-from pipeline.transfer.bench import FOLDS, Bench, open_bench
+from pipeline.transfer.bench import Bench, open_bench
 from pipeline.transfer.classifier import configuration
+from pipeline.transfer.given import FOLDS
 from pipeline.transfer.networks import Job, learn, network_strategy, settle_layers
 
 NETWORKS: tuple[str, ...] = get_args(Finetune.model_fields["network"].annotation)

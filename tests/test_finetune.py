@@ -25,7 +25,7 @@ from pipeline.errors import UsageError
 from pipeline.metrics import calibration
 from pipeline.text import tokenization
 from pipeline.text.documents import read_jsonl, write_jsonl
-from pipeline.transfer import bench, classifier, networks, training
+from pipeline.transfer import bench, classifier, given, networks, training
 from pipeline.transfer.documents import (
     encode,
     epoch_batches,
@@ -314,7 +314,7 @@ def test_without_a_dev_split_train_is_cross_validated(
     single = {"id": "single", "text": "अज्ञात", "label": "new"}
     run = upstream.make_run(tmp_path, "modernbert", {"train": [*upstream.documents("train", 40), single]})
     counts = upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
-    assert len(counts["dev_accuracy"]["full"]["each"]) == bench.FOLDS
+    assert len(counts["dev_accuracy"]["full"]["each"]) == given.FOLDS
     assert "cross-validation cannot measure classes of a single document: new" in caplog.text
     assert "1 documents of train hold no piece that the tokenizer knows" in caplog.text
     assert counts["only_unknown"] == {"train": 1}
@@ -324,7 +324,7 @@ def test_without_a_dev_split_train_is_cross_validated(
     stories = [json.loads(path.read_text("utf-8")) for path in run.input("finetune/folds").glob("*/training.json")]
     heat = classifier.temperature(classifier.load(run.input("finetune/model"))[0])
     assert heat == pytest.approx(math.prod(story["temperature"] for story in stories) ** (1 / 5))
-    assert {row["fold"] for row in rows if "fold" in row} == set(range(bench.FOLDS))
+    assert {row["fold"] for row in rows if "fold" in row} == set(range(given.FOLDS))
     assert all(("fold" in row) == ("dev_nats" in row) for row in rows)
 
 

@@ -186,6 +186,29 @@ def test_without_labelled_documents_no_hour_is_spent_before_it_says_so(
     assert not (text_run / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("stage", "settings", "said"),
+    [
+        ("finetune", [], "3 training documents are too few without a dev split"),
+        ("curve", ["labelled.dev=train.csv"], "every class has one training document alone"),
+        (
+            "report",
+            ["labelled.dev=train.csv", "labelled.test=train.csv", "labelled.separator=/"],
+            "finetune.r_drop is for documents with one",
+        ),
+    ],
+)
+def test_labelled_documents_that_will_not_do_are_refused_before_an_hour_is_spent(
+    text_run: Path, program: Program, stage: str, settings: list[str], said: str
+) -> None:
+    (text_run / "train.csv").write_text("category,text\na/x,ka\nb/x,kha\nc/x,ga\n", "utf-8")
+    given = ["labelled={train: train.csv, remove_leaked: false}", "finetune.r_drop=1", "pretrain.max_steps=1"]
+    done = program("pipeline", stage, "small.yaml", *given, *settings)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {said}")
+    assert [path.name for path in (text_run / "runs/small").iterdir()] == ["fetch"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_reaches_what_a_launcher_started_and_is_waited_for(
     text_run: Path, program: Program, number: signal.Signals

@@ -1,6 +1,5 @@
 """What fine-tuning works with: the run's documents of train and dev as the network reads them, and the checkpoint."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,19 +11,16 @@ from transformers import AutoTokenizer
 
 from pipeline.artifacts import Run
 from pipeline.config import Finetune
-from pipeline.errors import UsageError
 from pipeline.program import log
-from pipeline.text.documents import Document, read_jsonl
 from pipeline.text.encoded import stream
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import await_folder, processes
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, longest_input, only_unknown, require_same_tokenizer
 from pipeline.transfer.embeddings import token_weights
+from pipeline.transfer.given import all_labels, class_order, has_several, read_labelled, single_documents
 from pipeline.transfer.targets import of_ordered
 from pipeline.transfer.training import Labelled
-
-FOLDS = 5  # of a cross-validation on train, where there is no dev split
 
 
 class Bench(NamedTuple):
@@ -48,8 +44,9 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     require_same_tokenizer(checkpoint, run.input("tokenizer"))
     documents, labels = read_labelled(run)
     several = has_several(documents["train"])
-    require_single(settings, several=several)
     each = of_ordered(len(labels)) if class_order(run) else np.eye(len(labels), dtype=np.float32)
+    if "dev" not in documents and (single := single_documents(documents["train"])):
+        log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
     accelerator = processes()
     await_folder(accelerator, out)
     classifier.quiet_transformers()
@@ -74,7 +71,7 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
         "cut": cut,
         "only_unknown": unknown,
         "length_tokens": length,
-        "labels": {s: dict(sorted(Counter(_all_labels(rows)).items())) for s, rows in documents.items()},
+        "labels": {s: dict(sorted(Counter(all_labels(rows)).items())) for s, rows in documents.items()},
     }
 
 
@@ -82,63 +79,6 @@ def suit_windows(model: Any, bench: Bench) -> None:
     """Have ``model`` say in its configuration how long the windows of documents are, if it reads windows."""
     if bench.settings.long_documents == "windows":
         model.config.window_tokens = bench.tokenizer.model_max_length
-
-
-def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
-    """The documents of train, and of dev where there is one; and the classes, in their order or else sorted.
-
-    The test split stays closed.
-    """
-    folder = run.input("fetch/labelled")
-    documents = {
-        s: list(read_jsonl(folder / f"{s}.jsonl")) for s in ("train", "dev") if (folder / f"{s}.jsonl").exists()
-    }
-    if not documents.get("train"):
-        raise UsageError(
-            f"{folder} holds no training documents: name them with `labelled.train=`, a file or a data set"
-        )
-    labels = class_order(run) or sorted({*_all_labels(documents["train"])})
-    if len(labels) < 2:
-        raise UsageError(f"all training documents are of one class, `{labels[0]}`: a classifier needs two or more")
-    unseen = sorted({*_all_labels(documents.get("dev", []))} - {*labels})
-    if unseen:
-        raise UsageError(f"the class `{unseen[0]}` is in dev and has no training document: add some, or take it out")
-    if "dev" not in documents and len(documents["train"]) < FOLDS:
-        raise UsageError(f"{len(documents['train'])} training documents are too few: {FOLDS} or more are needed")
-    counts = Counter(_all_labels(documents["train"]))
-    single = [label for label, count in counts.items() if count == 1]
-    if len(single) == len(labels):
-        raise UsageError("every class has one training document alone: a classifier needs two or more of a class")
-    if "dev" not in documents and single:
-        log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
-    return documents, labels
-
-
-def _all_labels(rows: list[Document]) -> list[str]:
-    return [label for row in rows for label in labels_of(row)]
-
-
-def has_several(rows: list[Document]) -> bool:
-    """Whether documents may have several labels: each row then has a list of them."""
-    return not isinstance(rows[0]["label"], str)
-
-
-def require_single(settings: Finetune, *, several: bool) -> None:
-    """UsageError: documents have several labels, and ``settings`` ask for what wants one of each."""
-    asked = [name for name in ("r_drop", "label_smoothing") if getattr(settings, name)]
-    asked += ["class_weights"] if settings.class_weights != "none" else []
-    asked += ["machine=neighbours"] if settings.machine == "neighbours" else []
-    if several and asked:
-        raise UsageError(
-            f"finetune.{asked[0]} is for documents with one label each, and these have several: leave it out"
-        )
-
-
-def class_order(run: Run) -> list[str]:
-    """The classes from the lowest to the highest; empty where they have no order."""
-    path = run.input("fetch/labelled/order.json")
-    order: list[str] = json.loads(path.read_text("utf-8")) if path.exists() else []
-    return order
 
 
 def _sizes(splits: dict[str, Labelled]) -> str:

@@ -15,8 +15,9 @@ from pipeline.metrics.decisions import Table, temperature
 from pipeline.program import log
 from pipeline.text.documents import Document
 from pipeline.transfer import classifier
-from pipeline.transfer.bench import FOLDS, Bench, suit_windows
+from pipeline.transfer.bench import Bench, suit_windows
 from pipeline.transfer.documents import folds, require_vocabulary
+from pipeline.transfer.given import FOLDS
 from pipeline.transfer.side_by_side import side_by_side
 from pipeline.transfer.training import Labelled, logits, train
 

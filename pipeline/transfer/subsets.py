@@ -10,8 +10,9 @@ import numpy.typing as npt
 from pipeline.config import Finetune
 from pipeline.transfer import linear
 from pipeline.transfer.baseline import tfidf_svm
-from pipeline.transfer.bench import FOLDS, Bench
+from pipeline.transfer.bench import Bench
 from pipeline.transfer.documents import folds
+from pipeline.transfer.given import FOLDS
 from pipeline.transfer.joining import JOINING, mixed, settle
 from pipeline.transfer.networks import Job, held_out, learn, network_strategy, probabilities
 
