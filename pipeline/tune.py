@@ -122,8 +122,10 @@ def table(rows: list[Document], run: Run, measured_on: str) -> Iterator[str]:
         told = f"{spelled(row['settings'])}{'   (those of the run)' if row[OWN] else ''}"
         yield f"{row['accuracy']:8.3f} {row['nats']:6.3f} {row['seconds']:9.1f} {row['trial']:7d}   {told}"
     if rows:
-        yield f"\nThe best of {len(rows)} flatters itself. How it does with other seeds, and on the test documents:"
-        yield run.command("score", *spelled(rows[0]["settings"]).split())
+        tested = run.input("fetch/labelled/test.jsonl").exists()
+        where = ", and on the test documents" if tested else ""
+        yield f"\nThe best of {len(rows)} flatters itself. How it does with other seeds{where}:"
+        yield run.command("score" if tested else "finetune", *spelled(rows[0]["settings"]).split())
 
 
 def spelled(changes: dict[str, Any]) -> str:

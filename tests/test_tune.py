@@ -81,7 +81,7 @@ def test_it_goes_on_where_it_was_stopped_and_names_the_best_settings(
 
 @pytest.mark.parametrize("dev", [True, False])
 def test_a_trial_measures_a_network_on_documents_that_it_did_not_learn_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dev: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dev: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
     splits = {"train": upstream.documents("train", 40), **({"dev": upstream.documents("dev", 21)} if dev else {})}
@@ -103,6 +103,7 @@ def test_a_trial_measures_a_network_on_documents_that_it_did_not_learn_from(
         "strategy": "last_layers", "learning_rate": 2e-3, "epochs": 1, "layer_decay": 1.0, "layers": 2,
     }  # fmt: skip
     json.dumps(row)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("make finetune "), "there is nothing to score on"
 
 
 def test_the_budget_in_minutes_ends_it_and_without_a_network_there_is_nothing_to_search(
