@@ -59,6 +59,24 @@ def test_a_layer_that_tells_gets_weight_and_one_of_chance_none() -> None:
     assert chosen.accuracy == chosen.lexical_accuracy
 
 
+def test_of_long_documents_the_opening_is_read_apart_where_it_tells(tmp_path: Path) -> None:
+    rest = [" ".join(TEXTS[(i * step) % len(TEXTS)] for step in range(7, 47)) for i in range(len(TEXTS))]
+    long = [f"{text[:80]}\n{other}" for text, other in zip(TEXTS, rest, strict=True)]
+    vectors = _vectors(tell=False)
+    chosen = linear.choose(long, vectors, CLASSES, "svm", lexical=True)
+    assert chosen.opening
+    fitted = linear.fit(long, vectors, CLASSES, chosen)
+    without = linear.fit(long, vectors, CLASSES, chosen._replace(opening=False))
+    unseen = [f"{text}\n{other}" for text, other in zip(TEXTS, rest[::-1], strict=True)]
+    right = [(each.probabilities(unseen, vectors).argmax(1) == CLASSES).mean() for each in (fitted, without)]
+    assert right[0] > right[1]
+    linear.save(fitted, tmp_path)
+    np.testing.assert_array_equal(
+        linear.load(tmp_path).probabilities(long, vectors), fitted.probabilities(long, vectors)
+    )
+    assert not linear.choose(TEXTS, vectors, CLASSES, "svm", lexical=True).opening, "of short documents it is not asked"
+
+
 @pytest.mark.parametrize("machine", ["svm", "logistic", "neighbours"])
 @pytest.mark.parametrize("lexical", [True, False])
 def test_it_says_the_same_after_it_was_written_and_read(tmp_path: Path, machine: str, lexical: bool) -> None:

@@ -1,5 +1,6 @@
 """What the characters of a document say, without any pretraining."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,31 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+OPENING = 100  # characters: a headline, or about the first sentence
+LONG = 5 * OPENING
 
 
 def tfidf() -> TfidfVectorizer:
     """TF-IDF of character 2- to 5-grams within words: scikit-learn's words break at combining marks."""
     return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+
+
+def features(*, opening: bool) -> TfidfVectorizer | FeatureUnion:
+    """``tfidf`` of whole documents; and beside it, as heavy, of their openings: what a text is about is said first."""
+    apart = make_pipeline(FunctionTransformer(openings), tfidf())
+    return FeatureUnion([("document", tfidf()), ("opening", apart)]) if opening else tfidf()
+
+
+def openings(texts: Sequence[str]) -> list[str]:
+    return [text[:OPENING] for text in texts]
+
+
+def are_long(texts: Sequence[str]) -> bool:
+    """Whether an opening is a small part of most documents."""
+    return bool(np.median([len(text) for text in texts]) > LONG)
 
 
 class RatioWeights(TransformerMixin, BaseEstimator):  # type: ignore[misc]

@@ -1,8 +1,8 @@
 """A linear classifier on what the characters of a document say, and the layers of a frozen body.
 
-Both stand side by side: TF-IDF of character n-grams, weighed for each class or as it is; and the mean vector of each
-layer, centred and of length one, times a weight. What is right most often in a cross-validation on the training
-documents is taken, so a layer that adds nothing gets the weight 0.
+Both stand side by side: TF-IDF of character n-grams, weighed for each class or as it is, of long documents with their
+openings apart or not; and the mean vector of each layer, centred and of length one, times a weight. What is right most
+often in a cross-validation on the training documents is taken, so a layer that adds nothing gets the weight 0.
 """
 
 import itertools
@@ -30,6 +30,7 @@ class Choice(NamedTuple):
 
     machine: str
     lexical: bool
+    opening: bool  # whether the lexical part reads the opening of a document apart, too
     by_class: bool  # whether the lexical part is weighed for each class
     regularisation: float  # C, or the number of neighbours
     weights: tuple[float, ...]  # one a layer
@@ -40,7 +41,7 @@ class Choice(NamedTuple):
 class Linear(NamedTuple):
     """A fitted classifier of classes 0, 1, …; of each by itself, where a document may have several."""
 
-    lexical: Any  # TfidfVectorizer, or None
+    lexical: Any  # what makes features of texts, or None
     centres: Floats  # (layers, width)
     weights: Floats  # (layers)
     machine: Any  # of scikit-learn
@@ -59,28 +60,30 @@ class Linear(NamedTuple):
 
 def choose(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, machine: str, *, lexical: bool) -> Choice:
     """Cross-validate on documents with their ``vectors`` (documents, layers, width): the lexical part by itself, then
-    the weights of layers beside the best of it; or, without it, every combination.
+    the weights of layers beside the best of it; or, without it, every combination. Of short documents the opening
+    is not asked apart: it is most of them.
 
     ``truth``: classes (documents), or 0 and 1 (documents, classes), where each class gets a machine of its own.
     """
     from sklearn.model_selection import cross_val_score
 
-    from pipeline.transfer.lexical import tfidf
+    from pipeline.transfer.lexical import are_long, features
 
-    truth = np.asarray(truth)
-    words, vectors = tfidf().fit_transform(texts) if lexical else None, vectors - vectors.mean(0)
+    truth, vectors = np.asarray(truth), vectors - vectors.mean(0)
+    kinds = (False, True) if lexical and are_long(texts) else (False,)
+    words = {opening: features(opening=opening).fit_transform(texts) if lexical else None for opening in kinds}
     nothing, *every = itertools.product(WEIGHTS, repeat=vectors.shape[1])
     forms = itertools.product(
-        (False, True) if lexical and machine != "neighbours" else (False,), REGULARISATION[machine]
+        kinds, (False, True) if lexical and machine != "neighbours" else (False,), REGULARISATION[machine]
     )
 
-    def right(by_class: bool, regularisation: float, weights: tuple[float, ...]) -> float:
-        untrained = _machine(machine, regularisation, truth, words if by_class else None)
-        rows = _joined(words, vectors, weights)
+    def right(opening: bool, by_class: bool, regularisation: float, weights: tuple[float, ...]) -> float:
+        untrained = _machine(machine, regularisation, truth, words[opening] if by_class else None)
+        rows = _joined(words[opening], vectors, weights)
         return float(cross_val_score(untrained, rows, truth, cv=stratified(truth), error_score="raise").mean())
 
     alone = {(*form, nothing): right(*form, nothing) for form in forms} if lexical else {}
-    kept = [max(alone, key=lambda form: alone[form])[:2]] if lexical else list(forms)
+    kept = [max(alone, key=lambda form: alone[form])[:-1]] if lexical else list(forms)
     accuracy = alone | {(*form, weights): right(*form, weights) for form in kept for weights in every}
     best = max(accuracy, key=lambda choice: accuracy[choice])
     return Choice(machine, lexical, *best, accuracy[best], max(alone.values(), default=None))
@@ -88,10 +91,10 @@ def choose(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, machine:
 
 def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Choice) -> Linear:
     """Learn as ``choice`` says. The temperature is fitted on documents that a cross-validation left out."""
-    from pipeline.transfer.lexical import tfidf
+    from pipeline.transfer.lexical import features
 
     truth = np.asarray(truth)
-    lexical, centres = tfidf() if choice.lexical else None, vectors.mean(0)
+    lexical, centres = features(opening=choice.opening) if choice.lexical else None, vectors.mean(0)
     words = lexical.fit_transform(texts) if lexical else None
     rows = _joined(words, vectors - centres, choice.weights)
     machine = _machine(choice.machine, choice.regularisation, truth, words if choice.by_class else None)
@@ -125,7 +128,8 @@ def load(folder: Path) -> Linear:
     import skops.io
 
     neighbours_keep, class_of_all = "scipy.sparse._csr.csr_matrix", "sklearn.multiclass._ConstantPredictor"
-    trusted = [neighbours_keep, class_of_all, "pipeline.transfer.lexical.RatioWeights"]
+    ours = [f"pipeline.transfer.lexical.{name}" for name in ("RatioWeights", "openings")]
+    trusted = [neighbours_keep, class_of_all, *ours]
     return Linear(**skops.io.load(folder / FILE, trusted=trusted))
 
 
