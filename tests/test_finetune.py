@@ -23,6 +23,7 @@ from pipeline.artifacts import Run
 from pipeline.config import Finetune, load
 from pipeline.errors import UsageError
 from pipeline.metrics import calibration
+from pipeline.model.masked_lm import longest_input
 from pipeline.text import tokenization
 from pipeline.text.documents import read_jsonl, write_jsonl
 from pipeline.transfer import bench, classifier, networks, training
@@ -30,7 +31,6 @@ from pipeline.transfer.documents import (
     encode,
     epoch_batches,
     folds,
-    longest_input,
     only_unknown,
     require_same_tokenizer,
     require_vocabulary,

@@ -10,8 +10,8 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokeni
 
 from pipeline.errors import UsageError
 from pipeline.model.checkpoints import files_of, load_tokenizer
+from pipeline.model.masked_lm import longest_input
 from pipeline.model.new_vocabulary import mixture, with_vocabulary
-from pipeline.transfer.documents import longest_input
 
 
 def continued(

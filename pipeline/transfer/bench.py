@@ -13,13 +13,14 @@ from transformers import AutoTokenizer
 from pipeline.artifacts import Run
 from pipeline.config import Finetune
 from pipeline.errors import UsageError
+from pipeline.model.masked_lm import longest_input
 from pipeline.program import log
 from pipeline.text.documents import Document, read_jsonl
 from pipeline.text.encoded import stream
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import await_folder, processes
 from pipeline.transfer import classifier
-from pipeline.transfer.documents import encode, longest_input, only_unknown, require_same_tokenizer
+from pipeline.transfer.documents import encode, only_unknown, require_same_tokenizer
 from pipeline.transfer.embeddings import token_weights
 from pipeline.transfer.targets import of_ordered
 from pipeline.transfer.training import Labelled

@@ -18,14 +18,6 @@ _BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # what spells a character that the vocab
 POOL_BATCHES = 8  # batches whose documents are sorted by length together
 
 
-def longest_input(model: Any, wanted: int) -> int:
-    """``wanted`` tokens, or as many as the model has positions for."""
-    positions = getattr(model.config, "max_position_embeddings", None) or wanted
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)  # RoBERTa counts positions from there
-    return int(min(wanted, positions if padding is None else positions - padding - 1))
-
-
 def encode(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[Ids, int]:
     """The token ids of each text, special tokens included; and how many texts have more than ``length`` and were cut.
 
