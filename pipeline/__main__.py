@@ -10,11 +10,10 @@ import sys
 import time
 from typing import Any
 
-from pipeline import artifacts, config
-from pipeline.artifacts import Run
+from pipeline import artifacts
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.program import add_run_arguments, guarded, log
+from pipeline.program import add_run_arguments, guarded, log, run_of
 from pipeline.recipe import BESIDE, LINE, upstream
 from pipeline.text.wikipedias import SIB200, sib200_name
 
@@ -38,12 +37,11 @@ def main() -> None:
 
 
 def bring_up_to_date(arguments: argparse.Namespace) -> None:
-    run = Run(config.load(arguments.config, arguments.setting), arguments.config, tuple(arguments.setting))
-    stages, ran = upstream(arguments.stage), 0
+    run, stages, ran = run_of(arguments), upstream(arguments.stage), 0
     require_documents(stages, run.config)
     for name in stages:
         reason = artifacts.why_stale(LINE[name], run)
-        forced = arguments.force and name == arguments.stage
+        forced = run.force and name == arguments.stage
         if reason is None and not forced:
             continue
         log.info("%s: %s (%s)", name, LINE[name].summary, reason or "forced")

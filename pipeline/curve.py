@@ -46,7 +46,7 @@ OURS = ("network", "answer")  # the kinds that transfer
 NETWORKS = ("network", "scratch")  # the kinds that take long
 
 
-def work(run: Run, *, force: bool = False) -> None:
+def work(run: Run) -> None:
     require_upstream(LINE["finetune"], run)
     if run.config.finetune.strategy == "scratch":
         raise UsageError("finetune.strategy=scratch transfers nothing: name another to draw a curve of")
@@ -59,7 +59,7 @@ def work(run: Run, *, force: bool = False) -> None:
     sizes = sorted({size for size in run.config.curve.sizes if size < labels} | {labels})
     if len(sizes) < 2:
         raise UsageError(f"there are {labels} documents to learn from: name a smaller number in curve.sizes")
-    if force:
+    if run.force:
         shutil.rmtree(folder, ignore_errors=True)
     begin(folder, ingredients(LINE["finetune"], run))
     measured = measure(settle_layers(bench), sizes, run.config.curve.seeds)

@@ -32,13 +32,13 @@ OWN = "of_the_run"  # whether a trial has the run's own settings
 CHANCE_TRIALS = 6  # before the sampler goes by what it has seen
 
 
-def work(run: Run, *, force: bool = False) -> None:
+def work(run: Run) -> None:
     require_upstream(LINE["finetune"], run)
     settings, budget, folder = run.config.finetune, run.config.tune, run.folder / "tune"
     if network_strategy(settings) not in NETWORKS:
         raise UsageError(f"finetune.strategy={settings.strategy} transfers no network: name another to search around")
     opened, _ = open_bench(run, folder)
-    if force:
+    if run.force:
         shutil.rmtree(folder, ignore_errors=True)
     begin(folder, ingredients(LINE["finetune"], run))
     bench = settle_layers(opened)
