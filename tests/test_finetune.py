@@ -16,6 +16,7 @@ import torch
 import upstream
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
+from small import labelled
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from pipeline import finetune
@@ -35,7 +36,6 @@ from pipeline.transfer.documents import (
     require_same_tokenizer,
     require_vocabulary,
 )
-from pipeline.transfer.training import labelled
 
 LABELS = sorted(upstream.WORDS)
 ROOT = Path(__file__).parents[1]

@@ -16,14 +16,9 @@ def read_jsonl(path: Path) -> Iterator[Document]:
             yield json.loads(line)
 
 
-def write_jsonl(path: Path, rows: Iterable[Document]) -> int:
-    """Write one row a line and return how many there were."""
-    count = 0
+def write_jsonl(path: Path, rows: Iterable[Document]) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    return count
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def in_batches(items: Iterable[T], length: Callable[[T], int], most: int) -> Iterator[list[T]]:

@@ -80,8 +80,8 @@ def opened(rows: Iterable[Document], ledger: Ledger, spread: Spread = map) -> It
     """Rows of ``extract`` with mended ``paragraphs`` in place of ``text``, and what the steps and the split go by.
 
     ``identity`` is the hash of the mended text: the same in every run, whichever corpora and settings there are,
-    and for two copies of one document, whichever of them stays. ``words`` are those that stand under headings; ``lost``
-    will count those dropped, by reason, and ``gone`` show the first of them.
+    and for two copies of one document, whichever of them stays. ``words`` counts those of the body, without headings;
+    ``lost`` will count those dropped, by reason, and ``gone`` show the first of them.
     """
     for documents, sizes, repaired in spread(_open, in_batches(rows, lambda row: len(row["text"]), BATCH_CHARACTERS)):
         ledger.repaired.update(repaired)

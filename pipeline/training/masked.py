@@ -83,9 +83,8 @@ class MaskedBlocks(NamedTuple):
         positions = (columns + np.arange(n)[:, None] * length).ravel()
         targets = inputs.ravel()[positions]
         how = np.take_along_axis(draws[:, 1], columns, axis=1).ravel()
-        other = (
-            ((how - 0.8) * 10 * self.vocabulary).astype(np.int64).clip(0, self.vocabulary - 1)
-        )  # uniform for 0.8 ≤ how < 0.9
+        # uniform over the vocabulary for 0.8 ≤ how < 0.9
+        other = ((how - 0.8) * 10 * self.vocabulary).astype(np.int64).clip(0, self.vocabulary - 1)
         inputs.ravel()[positions] = np.select(
             [how < 0.8, how < 0.9], [np.full_like(targets, self.mask_id), other], targets
         )

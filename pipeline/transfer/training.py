@@ -48,11 +48,6 @@ class Labelled(NamedTuple):
         return Labelled([self.ids[i] for i in indices], self.targets[indices], self.several)
 
 
-def labelled(ids: Ids, classes: Sequence[int], count: int) -> Labelled:
-    """Documents that are each of one class out of ``count``."""
-    return Labelled(ids, np.eye(count, dtype=np.float32)[list(classes)])
-
-
 def train(
     accelerator: Accelerator,
     model: Any,
