@@ -26,7 +26,7 @@ from pipeline.text.labelled import local_path
 from pipeline.text.wikipedias import SIB200, is_published
 
 MANIFEST = "manifest.json"
-BEGUN = "begun.json"  # the same, of what is not finished
+BEGUN = "begun.json"  # settings and input digests of a result that is not finished
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def ingredients(stage: Stage, run: Run) -> dict[str, Any]:
         for file, about in (manifest or {}).get("outputs", {}).items():
             if any(fnmatch.fnmatchcase(f"{name}/{file}", pattern) for pattern in patterns):
                 inputs[f"{name}/{file}"] = about["sha256"]
-        if manifest and f"*/{MANIFEST}" in patterns:  # it is none of its own outputs
+        if manifest and f"*/{MANIFEST}" in patterns:  # it does not list itself
             inputs[f"{name}/{MANIFEST}"] = sha256(run.folder / name / MANIFEST)
     return {
         "settings": {

@@ -75,7 +75,7 @@ def take_up(study: optuna.Study, settings: Finetune) -> None:
         )
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        asked = trial.system_attrs.get("fixed_params", {})  # in `params` is only what it had come to
+        asked = trial.system_attrs.get("fixed_params", {})  # `params` has only what had been suggested so far
         study.enqueue_trial(asked | trial.params, user_attrs=trial.user_attrs)
 
 
@@ -84,7 +84,7 @@ def finished(study: optuna.Study) -> list[Any]:
 
 
 def suggested(trial: Trial, settings: Finetune, depth: int) -> dict[str, Any]:
-    """Settings to try, around those of the run: what the network's strategy obeys, and it."""
+    """Settings to try, around those of the run: the network's strategy, and what that strategy obeys."""
     rate, epochs, decay = settings.learning_rate, settings.epochs, settings.layer_decay
     strategy = trial.suggest_categorical("network", NETWORKS)
     changes: dict[str, Any] = {

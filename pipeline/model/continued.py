@@ -20,7 +20,8 @@ def continued(
     length_tokens: int,
     vectors: Callable[[int], npt.NDArray[np.float32]] | None = None,
 ) -> tuple[Callable[[], PreTrainedModel], dict[str, int]]:
-    """What makes the model in ``folder``, in float32 and for ``tokenizer``; and its pieces copied, composed and new.
+    """A function that makes the model in ``folder``, in float32 and for ``tokenizer``; and how many of its pieces are
+    copied, composed and new.
 
     With the checkpoint's own vocabulary the weights are the checkpoint's, bit by bit. With another, pieces that have
     nothing to be made from start from ``vectors(width)`` in place of random rows. UsageError: no whole masked

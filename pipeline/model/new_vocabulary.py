@@ -51,8 +51,11 @@ def _roles(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
 
 
 def _cutter(tokenizer: PreTrainedTokenizerBase, spelled: list[bytes | None]) -> Callable[[bytes], list[int]]:
-    """From a spelling to the pieces of ``tokenizer`` that its text is cut into; none where it is less than text or
-    where they are, for single bytes and the unknown say nothing about it."""
+    """A function from a spelling to the ids that ``tokenizer`` cuts its text into.
+
+    It gives none where the spelling, or what one of the ids stands for, is no whole text: single bytes and the unknown
+    piece say nothing about it.
+    """
     says = {i for i, spelling in enumerate(spelled) if spelling is not None and _text(spelling) is not None}
 
     def cut(spelling: bytes) -> list[int]:

@@ -28,7 +28,7 @@ from pipeline.training.precision import autocast
 VALID_SEED, VALID_RATE = 1234, 0.15  # the same tokens are hidden at every evaluation of every run
 SPAN_STOPS, LONGEST_SPAN = 0.2, 10  # mean 3.8 (SpanBERT, arXiv 1907.10529, section 3.1)
 
-# From token ids and draws in [0, 1), both (n, length), to where a stretch that is hidden as one begins.
+# Of token ids and draws in [0, 1), both (n, length): where a stretch that is hidden as one begins, (n, length) bool.
 Beginnings = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 

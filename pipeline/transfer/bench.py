@@ -35,11 +35,11 @@ class Bench(NamedTuple):
     settings: Finetune
     checkpoint: Path
     tokenizer: Any
-    labels: list[str]
-    splits: dict[str, Labelled]
-    texts: dict[str, list[str]]
-    token_weights: npt.NDArray[np.float32]
-    out: Path
+    labels: list[str]  # the classes, in the order of the logits
+    splits: dict[str, Labelled]  # train and, where there is one, dev
+    texts: dict[str, list[str]]  # of the same documents
+    token_weights: npt.NDArray[np.float32]  # (vocabulary,)
+    out: Path  # the folder to work in
 
 
 def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:

@@ -15,13 +15,12 @@ import numpy.typing as npt
 from accelerate import Accelerator
 from transformers import AutoModel, AutoTokenizer
 
+from pipeline.metrics.decisions import Table
 from pipeline.transfer import classifier, linear
 from pipeline.transfer.baseline import no_vectors
 from pipeline.transfer.documents import encode
 from pipeline.transfer.embeddings import embeddings
 from pipeline.transfer.training import classify as classify_by_network
-
-Table = npt.NDArray[np.floating[Any]]
 
 ABOUT = "classifier.json"
 WEIGHTS_FILE = "token_weights.npy"

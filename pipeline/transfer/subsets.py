@@ -2,20 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.config import Finetune
+from pipeline.metrics.decisions import Table
 from pipeline.transfer import linear
 from pipeline.transfer.baseline import tfidf_svm
 from pipeline.transfer.bench import FOLDS, Bench
 from pipeline.transfer.documents import folds
 from pipeline.transfer.joining import JOINING, mixed, settle
 from pipeline.transfer.networks import Job, held_out, learn, network_strategy, probabilities
-
-Table = npt.NDArray[np.floating[Any]]
 
 
 def kinds(settings: Finetune) -> list[str]:
