@@ -83,7 +83,8 @@ def external_files(stage: Stage, config: Config) -> list[Path]:
     if stage.name == "pretrain" and config.pretrain.init:
         return files_of(Path(config.pretrain.init), MODEL_FILES)
     if stage.name == "filter" and config.filter.language_model:
-        return [path for path in [Path(config.filter.language_model)] if path.is_file()]  # else the stage says so
+        model = Path(config.filter.language_model)
+        return [model] if model.is_file() else []  # the stage itself refuses what is none
     if stage.name == "tokenizer":
         return [file for name in config.tokenizer.compare for file in files_below(Path(name))]
     return corpus_files(config) if stage.name == "fetch" else []
