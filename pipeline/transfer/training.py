@@ -33,7 +33,7 @@ class Labelled(NamedTuple):
 
     ids: Ids
     targets: npt.NDArray[np.float32]
-    several: bool = False  # classes do not exclude each other
+    several: bool = False  # multi-label: classes do not exclude each other
 
     def classes(self) -> list[int]:
         """The foremost class of each document."""
