@@ -2,12 +2,11 @@
 
     python -m benchmarks.filter [--one-in N]
 
-Reads the corpora in AKSHARA_DATA (default ../shared/data), or every Nth document of them. The labelled mixtures are
+Reads the corpora in AKSHARA_DATA, or every Nth document of them. The labelled mixtures are
 made from SIB-200, whose sentences are known to be in one language each.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -21,14 +20,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from articles import articles
 
+from benchmarks.data import DATA
 from pipeline.artifacts import Run
 from pipeline.config import Config
 from pipeline.filter import work
 from pipeline.text import contamination, duplicates, language, script, sieve, stubs
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.text.judge import Judge
-
-DATA = Path(os.environ.get("AKSHARA_DATA", Path(__file__).parents[2] / "shared" / "data")).resolve()
 
 
 def sentences(code: str) -> list[str]:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.tokenizer [ALGORITHM ...] [--repeat 100] [--one-in N]
 
-Reads the corpora under ``AKSHARA_DATA`` (default ``../shared/data``) and prints a table a language. Held out is a
+Reads the corpora under ``AKSHARA_DATA`` and prints a table a language. Held out is a
 tenth of the documents of the named sources, by hash; everything else trains. ``--repeat`` times training on that
 many MB of text instead, made by drawing the training words anew, one in ten with the end of another word, so that
 the number of different words grows as it does with more text. ``--one-in`` reads every Nth document alone.
@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import multiprocessing
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -22,12 +21,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
 
+from benchmarks.data import DATA
 from pipeline.program import peak_memory_bytes
 from pipeline.text.encoded import encode
 from pipeline.text.tokenization import Algorithm, count_words, train
 from pipeline.text.tokenizer_measures import measure
 
-DATA = Path(os.environ.get("AKSHARA_DATA", "../shared/data"), "corpora")
 LANGUAGES = {
     "Odia": ("or_*", ("or_wikipedia_partial", "or_common_voice")),
     "Somali": ("so_*", ("so_wikipedia_20250901",)),
@@ -38,7 +37,7 @@ FIGURES = ("fertility", "bytes_per_token", "cut_clusters", "whole_words", "unuse
 
 def documents(pattern: str) -> Iterator[tuple[str, str]]:
     """(source, text) of every document."""
-    for path in sorted(DATA.glob(pattern)):
+    for path in sorted((DATA / "corpora").glob(pattern)):
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 yield path.stem, json.loads(line)["text"] if path.suffix == ".jsonl" else line.rstrip("\n")

@@ -15,9 +15,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.data import DATA
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
-DATA = Path(os.environ.get("AKSHARA_DATA", ROOT.parent / "shared" / "data"))
 
 ODIA = "configs/or-local.yaml"
 SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {

@@ -13,11 +13,10 @@ import sys
 import time
 from typing import Any
 
-from pipeline import artifacts, config
-from pipeline.artifacts import Run
+from pipeline import artifacts
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.program import add_run_arguments, guarded, log
+from pipeline.program import add_run_arguments, guarded, log, run_of
 from pipeline.recipe import BESIDE, IN_PLACE_OF_FINETUNE, LINE, upstream
 from pipeline.text.wikipedias import SIB200, sib200_name
 from pipeline.transfer.given import read_labelled
@@ -44,22 +43,19 @@ def main() -> None:
 
 
 def bring_up_to_date(arguments: argparse.Namespace) -> None:
-    run = Run(config.load(arguments.config, arguments.setting), arguments.config, tuple(arguments.setting))
-    asked, ran = arguments.stage, 0
+    run, asked, ran = run_of(arguments), arguments.stage, 0
     stages = [*upstream("finetune")[:-1], asked] if asked in IN_PLACE_OF_FINETUNE else upstream(asked)
     require_documents(stages, run.config)
     for name in stages:
         if name == "extract" and learner_of(stages):
             read_labelled(run)  # what fetch has brought must do, before an hour is spent
-        forced = arguments.force and name == asked
-        start = [sys.executable]
-        if stage := LINE.get(name):
-            reason = artifacts.why_stale(stage, run)
-            if reason is None and not forced:
-                continue
-            log.info("%s: %s (%s)", name, stage.summary, reason or "forced")
-            if arguments.launcher and stage.distributed:
-                start = shlex.split(arguments.launcher)
+        stage, forced = LINE.get(name), run.force and name == asked
+        reason = artifacts.why_stale(stage, run) if stage else "asked for"
+        if reason is None and not forced:
+            continue
+        log.info("%s: %s (%s)", name, stage.summary if stage else BESIDE[name], reason or "forced")
+        launched = arguments.launcher and stage and stage.distributed
+        start = shlex.split(arguments.launcher) if launched else [sys.executable]
         command = [*start, "-m", f"pipeline.{name}", arguments.config, *arguments.setting]
         code = run_and_forward([*command, *["--force"] * forced, *["--debug"] * arguments.debug])
         if code:

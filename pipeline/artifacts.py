@@ -26,7 +26,7 @@ from pipeline.text.labelled import local_path
 from pipeline.text.wikipedias import SIB200, is_published
 
 MANIFEST = "manifest.json"
-BEGUN = "begun.json"  # the same, of what is not finished
+BEGUN = "begun.json"  # settings and input digests of a result that is not finished
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def external_files(stage: Stage, config: Config) -> list[Path]:
     if stage.name == "pretrain" and config.pretrain.init:
         return files_of(Path(config.pretrain.init), MODEL_FILES)
     if stage.name == "filter" and config.filter.language_model:
-        return [path for path in [Path(config.filter.language_model)] if path.is_file()]  # else the stage says so
+        model = Path(config.filter.language_model)
+        return [model] if model.is_file() else []  # the stage itself refuses what is none
     if stage.name == "tokenizer":
         return [file for name in config.tokenizer.compare for file in files_below(Path(name))]
     return corpus_files(config) if stage.name == "fetch" else []
@@ -123,7 +124,7 @@ def ingredients(stage: Stage, run: Run) -> dict[str, Any]:
         for file, about in (manifest or {}).get("outputs", {}).items():
             if any(fnmatch.fnmatchcase(f"{name}/{file}", pattern) for pattern in patterns):
                 inputs[f"{name}/{file}"] = about["sha256"]
-        if manifest and f"*/{MANIFEST}" in patterns:  # it is none of its own outputs
+        if manifest and f"*/{MANIFEST}" in patterns:  # it does not list itself
             inputs[f"{name}/{MANIFEST}"] = sha256(run.folder / name / MANIFEST)
     return {
         "settings": {

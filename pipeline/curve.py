@@ -20,6 +20,7 @@ import numpy as np
 from pipeline.artifacts import Run, begin, ingredients, require_upstream, write_json
 from pipeline.errors import UsageError
 from pipeline.metrics import bootstrap
+from pipeline.metrics.decisions import Table
 from pipeline.metrics.learning_curve import contrasts, labels_until
 from pipeline.program import beside_main, log
 from pipeline.recipe import LINE
@@ -30,7 +31,6 @@ from pipeline.transfer.joining import frozen_body
 from pipeline.transfer.networks import settle_layers
 from pipeline.transfer.side_by_side import side_by_side
 from pipeline.transfer.subsets import (
-    Table,
     can_be_cross_validated,
     kinds,
     nested_order,
@@ -46,7 +46,7 @@ OURS = ("network", "answer")  # the kinds that transfer
 NETWORKS = ("network", "scratch")  # the kinds that take long
 
 
-def work(run: Run, *, force: bool = False) -> None:
+def work(run: Run) -> None:
     require_upstream(LINE["finetune"], run)
     if run.config.finetune.strategy == "scratch":
         raise UsageError("finetune.strategy=scratch transfers nothing: name another to draw a curve of")
@@ -59,7 +59,7 @@ def work(run: Run, *, force: bool = False) -> None:
     sizes = sorted({size for size in run.config.curve.sizes if size < labels} | {labels})
     if len(sizes) < 2:
         raise UsageError(f"there are {labels} documents to learn from: name a smaller number in curve.sizes")
-    if force:
+    if run.force:
         shutil.rmtree(folder, ignore_errors=True)
     begin(folder, ingredients(LINE["finetune"], run))
     measured = measure(settle_layers(bench), sizes, run.config.curve.seeds)
@@ -80,7 +80,7 @@ def work(run: Run, *, force: bool = False) -> None:
 
 
 class Point(NamedTuple):
-    """What one classifier says that learned from so many labels."""
+    """One classifier: its kind, how many labels it learns from, and the seed by which they are drawn."""
 
     kind: str
     labels: int
@@ -108,12 +108,12 @@ def measure(bench: Bench, sizes: list[int], seeds: int) -> Points:
 
 
 def documents(bench: Bench, point: Point) -> list[int]:
-    """Those of train that it learns from."""
+    """The documents of train, by index, that the classifier of ``point`` learns from."""
     return sorted(nested_order(bench.splits["train"].classes(), point.seed)[: point.labels])
 
 
 def measure_point(bench: Bench, point: Point, vectors: Callable[[], dict[str, Table]] | None = None) -> None:
-    """Learn, and write what is said of each dev document; the file is there only when it is whole.
+    """Train the classifier of ``point`` and write what it says of each dev document, as a whole file or none.
 
     The kind ``answer`` wants the body's ``vectors`` of all documents, and the network of as many labels before it.
     """

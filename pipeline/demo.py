@@ -22,12 +22,12 @@ COLUMNS = 100
 INDENT = 14
 
 
-def show(run: Run, *, force: bool = False) -> None:
+def show(run: Run) -> None:
     """Print the story of ``run`` and keep it, unless the one kept is of the same results."""
     require_upstream(LINE["report"], run)
     kept = run.folder / "demo.txt"
     key = results_digest(run)
-    if not force and kept.exists() and kept.read_text("utf-8").endswith(f"\n{key}\n"):
+    if not run.force and kept.exists() and kept.read_text("utf-8").endswith(f"\n{key}\n"):
         log.info("%s is up to date: nothing to do; the report is %s", kept, run.folder / "report" / "index.html")
         return
     story = "\n".join(tell(run))
@@ -46,7 +46,9 @@ def tell(run: Run) -> Iterator[str]:
     from pipeline.reporting.examples import answers, masked_example
     from pipeline.reporting.gather import everything
     from pipeline.reporting.page import duration, percent, points
+    from pipeline.transfer.classifier import quiet_transformers
 
+    quiet_transformers()
     found = everything(run)
     seen, stood = masked_example(run, EXAMPLE_TOKENS)
     yield ""

@@ -65,7 +65,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 def _beginning(
     settings: Pretrain, shape: Model, data: MaskedBlocks, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Callable[[], PreTrainedModel], dict[str, Any]]:
-    """What makes the model of step 0, and what it is, for the manifest."""
+    """A function that makes the model of step 0; and what it starts from, for the manifest."""
     new_model: Callable[[], PreTrainedModel]
     if not settings.init:
         new_model = partial(masked_lm, shape, tokenizer, settings.length_tokens)

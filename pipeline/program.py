@@ -24,7 +24,7 @@ from pipeline import artifacts, config
 from pipeline.artifacts import Run
 from pipeline.errors import UsageError
 from pipeline.parallel import worker_memory_bytes
-from pipeline.recipe import BESIDE, LINE
+from pipeline.recipe import BESIDE, LINE, Stage
 
 log = logging.getLogger("akshara")
 T = TypeVar("T")
@@ -36,7 +36,6 @@ if "OMP_WAIT_POLICY" not in os.environ:
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars of libraries that load and save small files
 
 RANK = int(os.environ.get("RANK", "0"))  # set by torchrun and `accelerate launch`; 0 in a single process
-
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, of a quota, of what a file may take
 EXIT_AGAIN = 75  # EX_TEMPFAIL: stopped by a signal with its work saved; start the same command again
@@ -60,47 +59,42 @@ def progress(items: Iterable[T] | None = None, **keywords: Any) -> Any:
 def stage_main(name: str, work: Callable[[Run, Path], dict[str, Any]]) -> NoReturn:
     """Run one stage from the command line. ``work(run, out)`` fills ``out`` and returns the counts for the manifest."""
     stage = LINE[name]
-    parser = argparse.ArgumentParser(
-        f"python -m pipeline.{name}",
-        description=f"{stage.summary[0].upper()}{stage.summary[1:]}.",
-        epilog=_settings_help(stage.settings),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_run_arguments(parser)
-    arguments = parser.parse_args()
-
-    def body() -> None:
-        settings = tuple(arguments.setting)
-        run = Run(config.load(arguments.config, settings), arguments.config, settings, arguments.force)
-        artifacts.require_upstream(stage, run)
-        made_from = artifacts.with_external(stage, run, artifacts.ingredients(stage, run))
-        if not run.force and artifacts.why_stale(stage, run) is None:
-            log.info("%s: up to date", name)
-            return
-        if RANK:  # the folder is rank 0's to prepare and to finish; `work` waits for it
-            work(run, run.folder / f"{name}.part")
-            return
-        part = artifacts.open_part(stage, run, made_from)
-        started, clock = datetime.now(UTC), time.perf_counter()
-        counts = work(run, part)
-        about = {
-            "stage": name,
-            **made_from,
-            "counts": counts,
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - clock, 2),
-            "peak_memory_bytes": peak_memory_bytes(),
-            "command": [f"pipeline.{name}", *sys.argv[1:]],
-        }
-        artifacts.finish_part(part, about, stage.scratch)
-        log.info("%s: done in %.1f s → %s", name, about["seconds"], run.folder / name)
-
-    guarded(body, debug=arguments.debug)
+    arguments = _parsed(name, stage.summary, stage.settings)
+    guarded(lambda: _run_stage(stage, run_of(arguments), work), debug=arguments.debug)
 
 
-def beside_main(name: str, work: Callable[..., None], settings: tuple[str, ...] = ()) -> NoReturn:
-    """Run a program beside the line from the command line. ``work(run, force=...)`` is all of it."""
-    summary = BESIDE[name]
+def _run_stage(stage: Stage, run: Run, work: Callable[[Run, Path], dict[str, Any]]) -> None:
+    artifacts.require_upstream(stage, run)
+    made_from = artifacts.with_external(stage, run, artifacts.ingredients(stage, run))
+    if not run.force and artifacts.why_stale(stage, run) is None:
+        log.info("%s: up to date", stage.name)
+        return
+    if RANK:  # the folder is rank 0's to prepare and to finish; `work` waits for it
+        work(run, run.folder / f"{stage.name}.part")
+        return
+    part = artifacts.open_part(stage, run, made_from)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    counts = work(run, part)
+    about = {
+        "stage": stage.name,
+        **made_from,
+        "counts": counts,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - clock, 2),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "command": [f"pipeline.{stage.name}", *sys.argv[1:]],
+    }
+    artifacts.finish_part(part, about, stage.scratch)
+    log.info("%s: done in %.1f s → %s", stage.name, about["seconds"], run.folder / stage.name)
+
+
+def beside_main(name: str, work: Callable[[Run], None], settings: tuple[str, ...] = ()) -> NoReturn:
+    """Run a program beside the line from the command line. ``settings`` are the sections that its help lists."""
+    arguments = _parsed(name, BESIDE[name], settings)
+    guarded(lambda: work(run_of(arguments)), debug=arguments.debug)
+
+
+def _parsed(name: str, summary: str, settings: tuple[str, ...]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         f"python -m pipeline.{name}",
         description=f"{summary[0].upper()}{summary[1:]}.",
@@ -108,15 +102,7 @@ def beside_main(name: str, work: Callable[..., None], settings: tuple[str, ...] 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_run_arguments(parser)
-    arguments = parser.parse_args()
-
-    def body() -> None:
-        work(
-            Run(config.load(arguments.config, arguments.setting), arguments.config, tuple(arguments.setting)),
-            force=arguments.force,
-        )
-
-    guarded(body, debug=arguments.debug)
+    return parser.parse_args()
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +111,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("setting", nargs="*", help="section.key=value, in place of what the file says")
     parser.add_argument("--force", action="store_true", help="run even where the result is up to date")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def run_of(arguments: argparse.Namespace) -> Run:
+    """The run that the ``add_run_arguments`` name. UsageError: the configuration does not hold."""
+    settings = tuple(arguments.setting)
+    return Run(config.load(arguments.config, settings), arguments.config, settings, arguments.force)
 
 
 def _settings_help(sections: Iterable[str]) -> str:
@@ -158,9 +150,7 @@ def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
     except (UsageError, OSError, SafetensorError) as error:
         if debug:
             traceback.print_exc()
-        if not RANK or not isinstance(
-            error, UsageError
-        ):  # what a user can mend is the same on every rank: once is enough
+        if not (RANK and isinstance(error, UsageError)):  # what a user can mend is the same on every rank
             _complain(_one_line(error))
         code = 2
     else:

@@ -53,9 +53,9 @@ LINE = {
             "train the masked language model",
             ("model", "pretrain"),
             ("encode/*", *TOKENIZER),
-            True,
-            True,
-            ("checkpoints", "compiled"),
+            resumes=True,
+            distributed=True,
+            scratch=("checkpoints", "compiled"),
         ),
         Stage(
             "finetune",
@@ -71,8 +71,8 @@ LINE = {
                 "filter/train.jsonl",
                 "encode/train.tokens.npy",
             ),
-            True,
-            True,
+            resumes=True,
+            distributed=True,
         ),
         Stage(
             "score",

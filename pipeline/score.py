@@ -8,11 +8,9 @@ believed, and the verdict), ``predictions.jsonl`` (what the shipped model says o
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -35,6 +33,23 @@ from pipeline.transfer.linear import Linear
 from pipeline.transfer.shipped import Frozen, classify, load, save_frozen
 from pipeline.transfer.static import SAMPLE_WORDS, fasttext_logistic
 
+# What finetune may have trained, and where it lies in finetune/.
+PLACES = {name: name for name in ("linear", "soup", "distilled", "scratch")} | {"network": "."}
+CONTROLS = {  # what the verdict asks the answer to be ahead of
+    "tfidf_svm": "character TF-IDF with a linear SVM",
+    "lexical": "the linear classifier without the pretrained body",
+    "scratch": "the same network from random weights",
+}
+BASELINES = ("tfidf_svm", "lexical", "fasttext_logistic", "scratch", "majority")
+ANSWERING = {
+    "network": "the transferred network",
+    "linear": "a linear classifier that reads the pretrained body",
+    "soup": "the network of the transferred networks' mean weights",
+    "distilled": "the network that learned from what others say of unlabelled text",
+    "joined": "the transferred network together with a linear classifier",
+}
+HARDEST = 20
+
 
 def work(run: Run, out: Path) -> dict[str, Any]:
     quiet_transformers()
@@ -43,12 +58,13 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     test = read_test(run, labels)
     texts, true = [row["text"] for row in test], truth(test, labels)
 
-    said = said_by_all(run, accelerator, texts)
+    said = said_by_all(run, accelerator, texts)  # probabilities, by kind of classifier and seed
     networks = "soup" if "soup" in said else "network"  # those of which one is shipped
     choice = finetuned(run)["choice"]
     answer = networks if choice["answer"] == "network" else choice["answer"]
     said["test"] = said[answer]
     decide = partial(decisions.decided, several=true.ndim == 2)
+    # decisions, by kind of classifier, of each seed
     seen = {name: [decide(each) for each in seeds.values()] for name, seeds in said.items()}
     fitted = baselines(run, labels)
     seen |= {name: [classes] for name, classes in said_by_baselines(run, fitted, texts, labels).items()}
@@ -56,7 +72,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     resampled = {
         name: bootstrap.resampled(drawn, seeds, true, len(labels), ordered=ordered) for name, seeds in seen.items()
     }
-    figures = {name: summary(seeds, true, resampled[name], ordered=ordered) for name, seeds in seen.items()}
+    figures = {name: scores.over_seeds(seeds, true, resampled[name], ordered=ordered) for name, seeds in seen.items()}
 
     probabilities = classify(accelerator, classifier, texts)
     shipped = decide(probabilities)
@@ -74,9 +90,9 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         )
 
     result = {
-        "test": {**figures["test"], "documents": len(test), **in_detail(shipped, true, labels)},
+        "test": {**figures["test"], "documents": len(test), **scores.in_detail(shipped, true, labels)},
         "shipped": scores.summary(shipped, true, ordered=ordered),
-        "calibration": believed(probabilities, true, classifier.temperature),
+        "calibration": calibration.before_and_after(probabilities, true, classifier.temperature),
         "answer": answer,
         "parts": {name: figures[name] for name in ANSWERING if name in figures},
         "baselines": {name: figures[name] for name in BASELINES},
@@ -96,23 +112,6 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         "accuracy": {name: each["accuracy"]["mean"] for name, each in figures.items()},
         "verdict": result["verdict"],
     }
-
-
-PLACES = {name: name for name in ("linear", "soup", "distilled", "scratch")} | {"network": "."}  # under finetune/
-CONTROLS = {
-    "tfidf_svm": "character TF-IDF with a linear SVM",
-    "lexical": "the linear classifier without the pretrained body",
-    "scratch": "the same network from random weights",
-}
-BASELINES = ("tfidf_svm", "lexical", "fasttext_logistic", "scratch", "majority")
-ANSWERING = {
-    "network": "the transferred network",
-    "linear": "a linear classifier that reads the pretrained body",
-    "soup": "the network of the transferred networks' mean weights",
-    "distilled": "the network that learned from what others say of unlabelled text",
-    "joined": "the transferred network together with a linear classifier",
-}
-HARDEST = 20
 
 
 def described(name: str, choice: dict[str, Any]) -> str:
@@ -175,15 +174,6 @@ def truth(rows: list[Document], labels: list[str]) -> Truth:
     return np.array([labels.index(row["label"]) for row in rows])
 
 
-def in_detail(predicted: Truth, true: Truth, labels: list[str]) -> dict[str, Any]:
-    """Figures by class and, where each document has one class, which is taken for which."""
-    by_class = {"per_class": scores.by_class(predicted, true, labels)}
-    if true.ndim == 2:
-        return by_class
-    counts = scores.measure("confusion_matrix", predicted, true, labels=list(range(len(labels))))
-    return {**by_class, "confusion_matrix": {"labels": labels, "counts": counts}}
-
-
 def training_documents(run: Run, labels: list[str]) -> tuple[list[str], Truth]:
     train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
     return [row["text"] for row in train], truth(train, labels)
@@ -226,20 +216,6 @@ def largest_class(run: Run) -> dict[str, Any]:
     return {"label": [*commonest] if has_several(train) else commonest[0], "share": count / len(train)}
 
 
-def summary(
-    seeds: list[Truth], true: Truth, resampled: dict[str, bootstrap.Floats], *, ordered: bool
-) -> dict[str, Any]:
-    """Each figure: mean and standard deviation over seeds, ends of the bootstrap's 95 % interval, and each seed's."""
-    each = [scores.summary(predicted, true, ordered=ordered) for predicted in seeds]
-    return {name: _spread([one[name] for one in each], resampled[name]) for name in each[0]}
-
-
-def _spread(per_seed: Sequence[float], resampled: bootstrap.Floats) -> dict[str, Any]:
-    low, high = bootstrap.interval(resampled)
-    sd = stdev(per_seed) if len(per_seed) > 1 else 0.0
-    return {"mean": mean(per_seed), "sd": sd, "low": low, "high": high, "per_seed": list(per_seed)}
-
-
 def evidence(
     ours: str,
     theirs: str,
@@ -257,20 +233,6 @@ def evidence(
         },
         "mcnemar": comparison.mcnemar(*answers),
     }
-
-
-def believed(probabilities: Table, true: Truth, heat: float | None) -> dict[str, Any]:
-    """How far the shipped model's probabilities can be believed: after its temperature and, if it has one, before.
-
-    Where a document may have several classes, each decision on one counts by itself.
-    """
-    if true.ndim == 2:
-        probabilities, true = np.stack([1 - probabilities.ravel(), probabilities.ravel()], 1), true.ravel()
-    after = {"after": calibration.measured(probabilities, true.tolist())}
-    if heat is None:
-        return after
-    before = calibration.reheated(probabilities, 1 / heat)
-    return {"temperature": heat, "before": calibration.measured(before, true.tolist()), **after}
 
 
 def hardest(test: list[Document], said: list[Table], labels: list[str]) -> list[Document]:

@@ -33,13 +33,13 @@ OWN = "of_the_run"  # whether a trial has the run's own settings
 CHANCE_TRIALS = 6  # before the sampler goes by what it has seen
 
 
-def work(run: Run, *, force: bool = False) -> None:
+def work(run: Run) -> None:
     require_upstream(LINE["finetune"], run)
     settings, budget, folder = run.config.finetune, run.config.tune, run.folder / "tune"
     if network_strategy(settings) not in NETWORKS:
         raise UsageError(f"finetune.strategy={settings.strategy} transfers no network: name another to search around")
     opened, _ = open_bench(run, folder)
-    if force:
+    if run.force:
         shutil.rmtree(folder, ignore_errors=True)
     begin(folder, ingredients(LINE["finetune"], run))
     bench = settle_layers(opened)
@@ -76,7 +76,7 @@ def take_up(study: optuna.Study, settings: Finetune) -> None:
         )
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        asked = trial.system_attrs.get("fixed_params", {})  # in `params` is only what it had come to
+        asked = trial.system_attrs.get("fixed_params", {})  # `params` has only what had been suggested so far
         study.enqueue_trial(asked | trial.params, user_attrs=trial.user_attrs)
 
 
@@ -85,7 +85,7 @@ def finished(study: optuna.Study) -> list[Any]:
 
 
 def suggested(trial: Trial, settings: Finetune, depth: int) -> dict[str, Any]:
-    """Settings to try, around those of the run: what the network's strategy obeys, and it."""
+    """Settings to try, around those of the run: the network's strategy, and what that strategy obeys."""
     rate, epochs, decay = settings.learning_rate, settings.epochs, settings.layer_decay
     strategy = trial.suggest_categorical("network", NETWORKS)
     changes: dict[str, Any] = {

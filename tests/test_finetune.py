@@ -16,6 +16,7 @@ import torch
 import upstream
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
+from small import labelled
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from pipeline import finetune
@@ -23,6 +24,7 @@ from pipeline.artifacts import Run
 from pipeline.config import Finetune, load
 from pipeline.errors import UsageError
 from pipeline.metrics import calibration
+from pipeline.model.masked_lm import longest_input
 from pipeline.text import tokenization
 from pipeline.text.documents import read_jsonl, write_jsonl
 from pipeline.transfer import bench, classifier, given, networks, training
@@ -30,12 +32,10 @@ from pipeline.transfer.documents import (
     encode,
     epoch_batches,
     folds,
-    longest_input,
     only_unknown,
     require_same_tokenizer,
     require_vocabulary,
 )
-from pipeline.transfer.training import labelled
 
 LABELS = sorted(upstream.WORDS)
 ROOT = Path(__file__).parents[1]

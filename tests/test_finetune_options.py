@@ -11,6 +11,7 @@ import torch
 import upstream
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from small import labelled
 from transformers import AutoModelForSequenceClassification
 
 from pipeline.config import Finetune
@@ -18,7 +19,6 @@ from pipeline.errors import UsageError
 from pipeline.model.masked_lm import layers
 from pipeline.transfer import classifier, training
 from pipeline.transfer.targets import of_ordered, targets
-from pipeline.transfer.training import labelled
 
 LABELS = sorted(upstream.WORDS)
 BATCH = {

@@ -9,6 +9,7 @@ import pytest
 import torch
 import upstream
 from accelerate import Accelerator
+from small import labelled
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline import config, finetune
@@ -19,7 +20,7 @@ from pipeline.text.documents import read_jsonl
 from pipeline.transfer import classifier, shipped, training
 from pipeline.transfer.documents import encode, in_windows
 from pipeline.transfer.embeddings import embeddings
-from pipeline.transfer.training import labelled, logits, train
+from pipeline.transfer.training import logits, train
 
 LABELS = sorted(upstream.WORDS)
 WORDS = [word for words in upstream.WORDS.values() for word in words]  # of the ids 5 to 16

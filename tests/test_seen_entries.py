@@ -9,11 +9,11 @@ import pytest
 import torch
 import upstream
 from accelerate import Accelerator
+from small import labelled
 
 from pipeline.config import Finetune
 from pipeline.transfer import classifier, training
 from pipeline.transfer.seen_entries import training_seen_entries
-from pipeline.transfer.training import labelled
 
 LABELS = sorted(upstream.WORDS)
 SEEN = [1, 2, 5, 7, 8]

@@ -7,6 +7,7 @@ import pytest
 import torch
 import upstream
 from accelerate import Accelerator
+from small import labelled
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline.config import Finetune
@@ -15,7 +16,7 @@ from pipeline.training import loop
 from pipeline.transfer import classifier, training
 from pipeline.transfer.documents import encode
 from pipeline.transfer.strategies import Phase, depths, phases, rates
-from pipeline.transfer.training import labelled, stretches, train
+from pipeline.transfer.training import stretches, train
 
 LABELS = sorted(upstream.WORDS)
 SETTINGS = Finetune(epochs=2, batch_documents=12, layers=1)

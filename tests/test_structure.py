@@ -36,6 +36,16 @@ def test_folders_of_shared_parts_do_not_know_the_line() -> None:
             assert "pipeline.recipe" not in _imports(path), path
 
 
+def test_a_folder_of_shared_parts_knows_only_those_below_it() -> None:
+    folders = ("text", "metrics", "model", "training", "transfer", "reporting")
+    for place, folder in enumerate(folders):
+        above = tuple(f"pipeline.{name}." for name in folders[place + 1 :])
+        wrong = {
+            str(path): {i for i in _imports(path) if i.startswith(above)} for path in (PACKAGE / folder).rglob("*.py")
+        }
+        assert not {path: names for path, names in wrong.items() if names}
+
+
 def test_upstream_is_what_a_stage_reads_from_directly_or_not() -> None:
     assert upstream("fetch") == ["fetch"]
     assert upstream("tokenizer") == ["fetch", "extract", "filter", "tokenizer"]

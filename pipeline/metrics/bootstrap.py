@@ -16,9 +16,12 @@ CHUNK = 100  # draws at once, for memory
 DIGITS = 12  # of a difference: those beyond are rounding's, and could lie on either side of zero
 
 
-def draws(documents: int, resamples: int, seed: int = 0) -> Floats:
-    """How often each document is drawn: (resamples, documents), float64, each row adding up to ``documents``."""
-    chance, drawn = np.random.default_rng(seed), np.empty((resamples, documents))
+def draws(documents: int, resamples: int) -> Floats:
+    """How often each document is drawn: (resamples, documents), float64, each row adding up to ``documents``.
+
+    The same numbers give the same draws.
+    """
+    chance, drawn = np.random.default_rng(0), np.empty((resamples, documents))
     for start in range(0, resamples, CHUNK):  # in whole numbers, they would all be held twice
         part = drawn[start : start + CHUNK]
         part[:] = chance.multinomial(documents, [1 / documents] * documents, len(part))

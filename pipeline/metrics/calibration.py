@@ -68,6 +68,22 @@ def measured(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any
     }
 
 
+def before_and_after(
+    probabilities: npt.NDArray[Any], true: npt.NDArray[np.integer[Any]], heat: float | None
+) -> dict[str, Any]:
+    """``measured`` of ``probabilities`` (documents, classes) at the temperature ``heat``, and as they were without it.
+
+    ``true``: classes (documents), or 0 and 1 (documents, classes) where a document may have several: each decision then
+    counts by itself. Without ``heat`` there is no before.
+    """
+    if true.ndim == 2:
+        probabilities, true = np.stack([1 - probabilities.ravel(), probabilities.ravel()], 1), true.ravel()
+    after = {"after": measured(probabilities, true.tolist())}
+    if heat is None:
+        return after
+    return {"temperature": heat, "before": measured(reheated(probabilities, 1 / heat), true.tolist()), **after}
+
+
 def softmax(table: npt.ArrayLike) -> Floats:
     """Probabilities from logits (documents, classes)."""
     return np.asarray(np.exp(_log_softmax(np.asarray(table, np.float64))))

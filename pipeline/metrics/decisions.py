@@ -1,4 +1,4 @@
-"""What a classifier decides, where classes exclude each other and where a document may have several.
+"""What a classifier decides, where classes exclude each other and where a document may have ``several`` (multi-label).
 
 Truth and decisions are classes (documents) in the one case, and 0 or 1 for each class (documents, classes) in the
 other, where a class is given from a probability of a half.

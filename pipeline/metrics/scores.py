@@ -2,13 +2,17 @@
 
 import atexit
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.metrics.bootstrap import Floats, interval
+from pipeline.metrics.decisions import Truth
 
 
 @cache
@@ -66,6 +70,31 @@ def _summary_of_several(predicted: npt.ArrayLike, true: npt.NDArray[Any]) -> dic
         "micro_f1": measure("f1", predicted, true, average="micro"),
         "macro_f1": measure("f1", predicted, true, labels=occurring, average="macro"),
     }
+
+
+def over_seeds(
+    seeds: Sequence[Truth], true: Truth, resampled: Mapping[str, Floats], *, ordered: bool
+) -> dict[str, dict[str, Any]]:
+    """Each figure of ``summary``: mean and standard deviation over ``seeds``, the ends of the bootstrap's 95 % interval
+    (``resampled``: by figure, of each draw), and each seed's.
+    """
+    each = [summary(predicted, true, ordered=ordered) for predicted in seeds]
+    return {name: _spread([one[name] for one in each], resampled[name]) for name in each[0]}
+
+
+def _spread(per_seed: Sequence[float], resampled: Floats) -> dict[str, Any]:
+    low, high = interval(resampled)
+    sd = stdev(per_seed) if len(per_seed) > 1 else 0.0
+    return {"mean": mean(per_seed), "sd": sd, "low": low, "high": high, "per_seed": list(per_seed)}
+
+
+def in_detail(predicted: Truth, true: Truth, labels: Sequence[str]) -> dict[str, Any]:
+    """Figures by class and, where each document has one class, which is taken for which."""
+    figures = {"per_class": by_class(predicted, true, labels)}
+    if true.ndim == 2:
+        return figures
+    counts = measure("confusion_matrix", predicted, true, labels=list(range(len(labels))))
+    return {**figures, "confusion_matrix": {"labels": labels, "counts": counts}}
 
 
 def by_class(predicted: npt.ArrayLike, true: npt.ArrayLike, labels: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 
+# What a tokenizer and a model are made of: never a log, never a pickle.
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
 MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
 
@@ -13,7 +14,7 @@ _HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w./-]
 
 
 def files_of(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    """What of ``folder`` its weights and its tokenizer are made of, sorted: never a log, never a pickle."""
+    """The files of ``folder`` that one of ``patterns`` matches, sorted."""
     return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
 
 

@@ -10,8 +10,8 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokeni
 
 from pipeline.errors import UsageError
 from pipeline.model.checkpoints import files_of, load_tokenizer
+from pipeline.model.masked_lm import longest_input
 from pipeline.model.new_vocabulary import mixture, with_vocabulary
-from pipeline.transfer.documents import longest_input
 
 
 def continued(
@@ -20,7 +20,8 @@ def continued(
     length_tokens: int,
     vectors: Callable[[int], npt.NDArray[np.float32]] | None = None,
 ) -> tuple[Callable[[], PreTrainedModel], dict[str, int]]:
-    """What makes the model in ``folder``, in float32 and for ``tokenizer``; and its pieces copied, composed and new.
+    """A function that makes the model in ``folder``, in float32 and for ``tokenizer``; and how many of its pieces are
+    copied, composed and new.
 
     With the checkpoint's own vocabulary the weights are the checkpoint's, bit by bit. With another, pieces that have
     nothing to be made from start from ``vectors(width)`` in place of random rows. UsageError: no whole masked

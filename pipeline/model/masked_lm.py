@@ -75,6 +75,19 @@ def layers(model: PreTrainedModel) -> torch.nn.ModuleList:
     return max((m for m in body(model).modules() if isinstance(m, torch.nn.ModuleList)), key=len)
 
 
+def longest_input(model: PreTrainedModel, wanted: int) -> int:
+    """``wanted`` tokens, or as many as the model has positions for."""
+    positions = getattr(model.config, "max_position_embeddings", None) or wanted
+    table = padded_positions(model)
+    return int(min(wanted, positions if table is None else positions - table.padding_idx - 1))
+
+
+def padded_positions(model: PreTrainedModel) -> Any:
+    """The table of positions where it counts from the padding id on, as RoBERTa's does; else None."""
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    return table if getattr(table, "padding_idx", None) is not None else None
+
+
 def compiled_parts(model: PreTrainedModel) -> list[torch.nn.Module]:
     """What every step of training gives whole blocks: the layers, but of a narrowed last one (``narrowed_to``) only its
     attention."""

@@ -6,14 +6,13 @@ tokenizer cannot spell, as in another script, starts from the company it keeps i
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from scipy import sparse
 from transformers import AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.model.masked_lm import vocabulary_fields
+from pipeline.model.masked_lm import padded_positions, vocabulary_fields
 from pipeline.text.spelling import spellings
 
 
@@ -52,8 +51,11 @@ def _roles(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
 
 
 def _cutter(tokenizer: PreTrainedTokenizerBase, spelled: list[bytes | None]) -> Callable[[bytes], list[int]]:
-    """From a spelling to the pieces of ``tokenizer`` that its text is cut into; none where it is less than text or
-    where they are, for single bytes and the unknown say nothing about it."""
+    """A function from a spelling to the ids that ``tokenizer`` cuts its text into.
+
+    It gives none where the spelling, or what one of the ids stands for, is no whole text: single bytes and the unknown
+    piece say nothing about it.
+    """
     says = {i for i, spelling in enumerate(spelled) if spelling is not None and _text(spelling) is not None}
 
     def cut(spelling: bytes) -> list[int]:
@@ -85,10 +87,10 @@ def with_vocabulary(
     """
     config = _with(old.config, **vocabulary_fields(tokenizer))
     state, tables = old.state_dict(), _tables(old.config)
-    positions = _padded_positions(old)
-    if positions is not None:  # RoBERTa's kind counts positions from the padding id on
+    positions = padded_positions(old)
+    if positions is not None:
         with torch.device("meta"):
-            ours = _padded_positions(AutoModelForMaskedLM.from_config(config))
+            ours = padded_positions(AutoModelForMaskedLM.from_config(config))
         first, shift = positions.padding_idx, ours.padding_idx - positions.padding_idx
         config.max_position_embeddings += shift
     for name, tensor in state.items():
@@ -126,9 +128,3 @@ def _mixed(table: torch.Tensor, weights: sparse.csr_matrix, vectors: torch.Tenso
         known = vectors.any(1, keepdim=True)
         given = torch.where(known, vectors / vectors[known.squeeze(1)].std(), given)
     return torch.where(empty[:, None], table.mean(0) + table.std(0) * given, mixed)
-
-
-def _padded_positions(model: PreTrainedModel) -> Any:
-    """The table of positions where it counts from the padding id on, as RoBERTa's does; else None."""
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    return table if getattr(table, "padding_idx", None) is not None else None

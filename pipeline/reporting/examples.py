@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import transformers
 from transformers import AutoTokenizer
 
 from pipeline.artifacts import Run
@@ -13,9 +12,6 @@ from pipeline.text.encoded import blocks
 from pipeline.training.masked import MaskedBlocks, beginnings
 from pipeline.training.processes import processes
 from pipeline.transfer.shipped import classify, load
-
-transformers.utils.logging.set_verbosity_error()
-transformers.utils.logging.disable_progress_bar()
 
 
 def masked_example(run: Run, tokens: int) -> tuple[str, list[str]]:

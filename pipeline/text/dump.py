@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -158,7 +159,7 @@ def _siteinfo(path: Path, header: bytes, has_pages: bool) -> SiteInfo:
 def _chunks(path: Path, start: bytes, blobs: Iterator[bytes], allow_truncated: bool, ended: bool) -> Iterator[bytes]:
     end = b"</page>"
     buffer, searched, skipping = bytearray(start), 0, False
-    for blob in (b"", *()) if ended else _chain(blobs):
+    for blob in [b""] if ended else chain([b""], blobs):
         buffer += blob
         while True:
             if skipping:
@@ -189,11 +190,6 @@ def _chunks(path: Path, start: bytes, blobs: Iterator[bytes], allow_truncated: b
         del buffer[:whole]
     if not ended and b"</mediawiki>" not in buffer:
         _truncated(path, allow_truncated)
-
-
-def _chain(blobs: Iterator[bytes]) -> Iterator[bytes]:
-    yield b""
-    yield from blobs
 
 
 def _truncated(path: Path, allowed: bool) -> None:
@@ -239,29 +235,27 @@ def _gunzip(path: Path, file: BinaryIO, allow_truncated: bool) -> Iterator[bytes
                 yield blob
             data = member.unconsumed_tail or (b"" if member.eof else file.read(READ_BYTES))
             if not data and not blob and not member.eof:
-                return _truncated(path, allow_truncated)
+                _truncated(path, allow_truncated)
+                return
         data = (member.unused_data or file.read(READ_BYTES)).lstrip(b"\0")
-    return None
 
 
 # bz2: blocks start at any bit with one 48-bit number, streams end with another (bzip2's own block recovery
 # finds them the same way). A block between a header and a footer of its own is a whole file.
 _BLOCK, _END = 0x314159265359, 0x177245385090
-
-
-def _needles() -> list[tuple[bytes, int, int, bool]]:
-    """For each number and each of 8 offsets: the 5 whole bytes inside, the offset, all 56 bits, is it a block."""
-    return [
-        (((number << 8 - offset).to_bytes(7))[1:6], offset, number << 8 - offset, number == _BLOCK)
-        for number in (_BLOCK, _END)
-        for offset in range(8)
-    ]
+# For each number and each of the 8 bits of a byte it may start at: the 5 whole bytes inside, that bit, all 56 bits of
+# the 7 bytes around it, is it a block.
+_NEEDLES = [
+    ((number << 8 - offset).to_bytes(7)[1:6], offset, number << 8 - offset, number == _BLOCK)
+    for number in (_BLOCK, _END)
+    for offset in range(8)
+]
 
 
 def _marks(data: bytes, start: int) -> list[tuple[int, bool]]:
     """Where the two numbers stand in ``data`` after byte ``start``: (position in bits, is it a block)."""
     found = []
-    for needle, offset, bits, is_block in _needles():
+    for needle, offset, bits, is_block in _NEEDLES:
         mask = ((1 << 48) - 1) << 8 - offset
         at = data.find(needle, start)
         while at >= 0:
@@ -277,9 +271,9 @@ def _bunzip(path: Path, file: BinaryIO, allow_truncated: bool, spread: Spread) -
         if blob is None:
             raise UsageError(f"{path} is damaged in block {number + 1}: download it again")
         if not blob:
-            return _truncated(path, allow_truncated)
+            _truncated(path, allow_truncated)
+            return
         yield blob
-    return None
 
 
 def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from pipeline.errors import UsageError
+from pipeline.text.documents import in_batches
 
 _BATCH_CHARACTERS = 1_000_000
 _CUT = re.compile(r"\n|(?<=\S) (?=\S)")
@@ -60,7 +61,7 @@ def encode(
     counts = dict.fromkeys(("documents", "words", "bytes", "tokens"), 0)
     tokens = _GrowingArray(folder / f"{split}.tokens.npy", id_type(tokenizer.get_vocab_size()))
     offsets = _GrowingArray(folder / f"{split}.offsets.npy", "<i8")
-    for batch in _batches(texts):
+    for batch in in_batches(texts, len, _BATCH_CHARACTERS):
         pieces = [(piece, last) for text in batch for piece, last in _pieces(text)]
         encoded = tokenizer.encode_batch_fast([piece for piece, _ in pieces], add_special_tokens=False)
         start = True
@@ -79,19 +80,6 @@ def encode(
     for array in (tokens, offsets):
         array.close()
     return counts
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= _BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:

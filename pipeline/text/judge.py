@@ -1,4 +1,4 @@
-"""What tells which texts go."""
+"""Judges: what decides which texts are taken out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -66,7 +66,7 @@ def _stripped(row: Document) -> Document:
 
 
 def labels_in_one(labels: set[str]) -> dict[str, int]:
-    """How many of ``labels`` are several of them with a separator between, by the separator."""
+    """By separator: how many of ``labels`` are others joined by it, as "sport|news" beside "sport" and "news"."""
     counts = {
         sign: sum(sign in label and {part.strip() for part in label.split(sign)} <= labels for label in labels)
         for sign in "|;,"

@@ -44,11 +44,10 @@ class Site:
 
     def is_article(self, title: str, number: int | None) -> bool:
         """Is a page an article? ``number`` is its namespace, None where an old export does not say."""
-        return (
-            number == 0
-            if number is not None
-            else key(title.partition(":")[0]) not in self.namespaces or ":" not in title
-        )
+        if number is not None:
+            return number == 0
+        prefix, colon, _ = title.partition(":")
+        return not colon or key(prefix) not in self.namespaces
 
     def namespace(self, title: str) -> tuple[str, str]:
         """A link's target as (prefix, rest); the prefix is "" where the target is an article of this wiki."""

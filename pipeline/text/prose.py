@@ -142,9 +142,9 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,
 
 def _clean(line: str) -> str:
     """One line as a reader sees it, with what removed markup left behind mended."""
-    line = (
-        _unquoted(line.replace(LINK, "").replace(END, "")) if "''" in line else line.replace(LINK, "").replace(END, "")
-    )
+    quoted, line = "''" in line, line.replace(LINK, "").replace(END, "")
+    if quoted:
+        line = _unquoted(line)
     for _ in range(3):
         if "&" not in line or not _ENTITY.search(line):
             break

@@ -13,7 +13,7 @@ from itertools import tee
 from typing import Any, Literal, NamedTuple
 
 from pipeline.parallel import Spread
-from pipeline.text.documents import Document
+from pipeline.text.documents import Document, in_batches
 from pipeline.text.judge import Judge
 from pipeline.text.script import count_words
 from pipeline.text.unicode import mend
@@ -80,10 +80,10 @@ def opened(rows: Iterable[Document], ledger: Ledger, spread: Spread = map) -> It
     """Rows of ``extract`` with mended ``paragraphs`` in place of ``text``, and what the steps and the split go by.
 
     ``identity`` is the hash of the mended text: the same in every run, whichever corpora and settings there are,
-    and for two copies of one document, whichever of them stays. ``words`` are those that stand under headings; ``lost``
-    will count those dropped, by reason, and ``gone`` show the first of them.
+    and for two copies of one document, whichever of them stays. ``words`` counts those of the body, without headings;
+    ``lost`` will count those dropped, by reason, and ``gone`` show the first of them.
     """
-    for documents, sizes, repaired in spread(_open, _batches(rows, lambda row: len(row["text"]))):
+    for documents, sizes, repaired in spread(_open, in_batches(rows, lambda row: len(row["text"]), BATCH_CHARACTERS)):
         ledger.repaired.update(repaired)
         for document, read in zip(documents, sizes, strict=True):
             ledger.read[document["source"]].update(read)
@@ -130,7 +130,7 @@ def sift(
     units = [step.unit for step, _ in steps]
     assert units == sorted(units, key=lambda unit: unit == "paragraph"), "documents are whole before paragraphs go"
     looks = [(step.unit, judge.look) for step, judge in steps]
-    batches, sent = tee(_batches(documents, lambda document: sum(map(len, document["paragraphs"]))))
+    batches, sent = tee(in_batches(documents, lambda row: sum(map(len, row["paragraphs"])), BATCH_CHARACTERS))
     for batch, findings in zip(batches, spread(partial(_look, looks), sent), strict=True):
         alive = {number: _Standing(document) for number, document in enumerate(batch)}
         for (step, judge), found in zip(steps, findings, strict=True):
@@ -214,16 +214,3 @@ def _take_paragraphs(
             document["words"] -= lost
             gone = set(out)
             standing.places = [place for place in standing.places if place not in gone]
-
-
-def _batches(documents: Iterable[Document], length: Callable[[Document], int]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    characters = 0
-    for document in documents:
-        batch.append(document)
-        characters += length(document)
-        if characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch

@@ -85,9 +85,8 @@ _RULES: tuple[tuple[str, str, Replacement], ...] = (
 _COMPILED = [(name, regex.compile(f"(?V1m){pattern}"), replacement) for name, pattern, replacement in _RULES]
 
 _LONE = regex.compile(r"\p{Cs}")
-_ASCII_WORK = regex.compile(
-    "[&<|]|  "
-)  # without these, printable ASCII needs no repair: spares three quarters of the time
+# Without these, printable ASCII needs no repair: to look for them first spares three quarters of the time.
+_ASCII_WORK = regex.compile("[&<|]|  ")
 _ENTITY = regex.compile(r"&(?:(?:amp|#38|#x26);)*(?:#(?:\d{1,7}|[xX][0-9a-fA-F]{1,6})|[A-Za-z][A-Za-z0-9]{1,31});")
 _INLINE = (
     "a|abbr|b|big|bdi|bdo|cite|code|del|em|font|i|ins|kbd|mark|nowiki"

@@ -17,6 +17,8 @@ from torch.distributed.tensor import DTensor
 
 from pipeline.training.precision import autocast
 
+CLIP_NORM = 1.0  # a longer gradient is scaled down to this
+
 Batch = dict[str, torch.Tensor]
 
 
@@ -42,7 +44,6 @@ def fit(
     after_step: Callable[[int, torch.Tensor, torch.Tensor], None],
     sound: Callable[[torch.Tensor, torch.Tensor], bool] = lambda _loss, norm: bool(torch.isfinite(norm)),
     precision: str = "fp32",
-    clip_norm: float = 1.0,
 ) -> None:
     """Take one step of all ``optimizers`` for each of ``steps``.
 
@@ -67,7 +68,7 @@ def fit(
                 accelerator.backward(loss * accelerator.num_processes / count)
             total += loss.detach().float()
         total = accelerator.reduce(total, "sum") / count
-        norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         if isinstance(norm, DTensor):  # the parameters are shared out over the processes: FSDP
             norm = norm.full_tensor()
         if sound(total, norm):

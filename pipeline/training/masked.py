@@ -28,7 +28,7 @@ from pipeline.training.precision import autocast
 VALID_SEED, VALID_RATE = 1234, 0.15  # the same tokens are hidden at every evaluation of every run
 SPAN_STOPS, LONGEST_SPAN = 0.2, 10  # mean 3.8 (SpanBERT, arXiv 1907.10529, section 3.1)
 
-# From token ids and draws in [0, 1), both (n, length), to where a stretch that is hidden as one begins.
+# Of token ids and draws in [0, 1), both (n, length): where a stretch that is hidden as one begins, (n, length) bool.
 Beginnings = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -83,9 +83,8 @@ class MaskedBlocks(NamedTuple):
         positions = (columns + np.arange(n)[:, None] * length).ravel()
         targets = inputs.ravel()[positions]
         how = np.take_along_axis(draws[:, 1], columns, axis=1).ravel()
-        other = (
-            ((how - 0.8) * 10 * self.vocabulary).astype(np.int64).clip(0, self.vocabulary - 1)
-        )  # uniform for 0.8 ≤ how < 0.9
+        # uniform over the vocabulary for 0.8 ≤ how < 0.9
+        other = ((how - 0.8) * 10 * self.vocabulary).astype(np.int64).clip(0, self.vocabulary - 1)
         inputs.ravel()[positions] = np.select(
             [how < 0.8, how < 0.9], [np.full_like(targets, self.mask_id), other], targets
         )

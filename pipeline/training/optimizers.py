@@ -1,4 +1,4 @@
-"""What takes the steps of pretraining."""
+"""Muon beside AdamW, for pretraining."""
 
 import torch
 from transformers import PreTrainedModel

@@ -11,12 +11,13 @@ from transformers import AutoTokenizer
 
 from pipeline.artifacts import Run
 from pipeline.config import Finetune
+from pipeline.model.masked_lm import longest_input
 from pipeline.program import log
 from pipeline.text.encoded import stream
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import await_folder, processes
 from pipeline.transfer import classifier
-from pipeline.transfer.documents import encode, longest_input, only_unknown, require_same_tokenizer
+from pipeline.transfer.documents import encode, only_unknown, require_same_tokenizer
 from pipeline.transfer.embeddings import token_weights
 from pipeline.transfer.given import all_labels, class_order, has_several, read_labelled, single_documents
 from pipeline.transfer.targets import of_ordered
@@ -30,11 +31,11 @@ class Bench(NamedTuple):
     settings: Finetune
     checkpoint: Path
     tokenizer: Any
-    labels: list[str]
-    splits: dict[str, Labelled]
-    texts: dict[str, list[str]]
-    token_weights: npt.NDArray[np.float32]
-    out: Path
+    labels: list[str]  # the classes, in the order of the logits
+    splits: dict[str, Labelled]  # train and, where there is one, dev
+    texts: dict[str, list[str]]  # of the same documents
+    token_weights: npt.NDArray[np.float32]  # (vocabulary,)
+    out: Path  # the folder to work in
 
 
 def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:

@@ -2,28 +2,23 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from tokenizers import Tokenizer
 
 from pipeline.errors import UsageError
+from pipeline.program import progress
 from pipeline.training.loop import Batch
 
 Ids = list[list[int]]
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # what spells a character that the vocabulary lacks
 POOL_BATCHES = 8  # batches whose documents are sorted by length together
-
-
-def longest_input(model: Any, wanted: int) -> int:
-    """``wanted`` tokens, or as many as the model has positions for."""
-    positions = getattr(model.config, "max_position_embeddings", None) or wanted
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)  # RoBERTa counts positions from there
-    return int(min(wanted, positions if padding is None else positions - padding - 1))
+READING_BATCH = 32
 
 
 def encode(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[Ids, int]:
@@ -116,10 +111,17 @@ def collate(ids: Ids, pad: int) -> Batch:
     return {"input_ids": input_ids, "attention_mask": mask}
 
 
-def by_length(ids: Ids, size: int) -> list[list[int]]:
-    """All documents, by index, in batches of similar length: an order for reading, not for training."""
+def reading_batches(accelerator: Accelerator, ids: Ids, pad: int) -> Iterator[tuple[list[int], Batch]]:
+    """This process's share of ``ids``, on its device, each batch with the places of its rows in ``ids``.
+
+    Documents of similar length come together: an order for reading, not for training.
+    """
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    batches = [order[start : start + READING_BATCH] for start in range(0, len(order), READING_BATCH)]
+    mine = batches[accelerator.process_index :: accelerator.num_processes]
+    for indices in progress(mine, desc="reading", unit=" batches"):
+        batch = collate([ids[i] for i in indices], pad)
+        yield indices, {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
 
 
 def epoch_batches(lengths: Sequence[int], size: int, seed: int, epoch: int) -> list[list[int]]:

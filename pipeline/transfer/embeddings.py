@@ -9,12 +9,10 @@ import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 
-from pipeline.program import progress
-from pipeline.transfer.documents import Ids, by_length, collate, in_windows
+from pipeline.transfer.documents import Ids, in_windows, reading_batches
 
 Floats = npt.NDArray[np.float32]
 
-READING_BATCH = 32
 RARE = 1e-4  # the share of a text that halves a token's weight
 COUNTED_AT_ONCE = 2**24
 
@@ -45,10 +43,8 @@ def embeddings(
     by_id, of = (torch.as_tensor(each).to(accelerator.device) for each in (weight_of, documents))
     sums = torch.zeros(len(ids), len(layers), body.config.hidden_size, device=accelerator.device)
     weight = torch.zeros(len(ids), device=accelerator.device)
-    batches = by_length(windows, READING_BATCH)[accelerator.process_index :: accelerator.num_processes]
     with torch.inference_mode(), accelerator.autocast():
-        for indices in progress(batches, desc="reading", unit=" batches"):
-            batch = {k: v.to(accelerator.device) for k, v in collate([windows[i] for i in indices], pad).items()}
+        for indices, batch in reading_batches(accelerator, windows, pad):
             states = body(**batch, output_hidden_states=True).hidden_states
             weights = by_id[batch["input_ids"]] * batch["attention_mask"]
             weight.index_add_(0, of[indices], weights.sum(1))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.metrics.decisions import Table
 from pipeline.program import log
 from pipeline.text.documents import Document
 from pipeline.text.passages import passages
@@ -62,7 +63,7 @@ def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Iterable
     lengths = [len(text) for text in bench.texts["train"]]
     texts = passages(corpus, lengths, bench.settings.unlabelled)
 
-    def said(folder: str) -> shipped.Table:
+    def said(folder: str) -> Table:
         return shipped.classify(bench.accelerator, shipped.load(bench.out / folder), texts)
 
     networks = own(stories)

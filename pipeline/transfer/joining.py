@@ -69,10 +69,11 @@ def frozen_body(bench: Bench) -> tuple[Any, list[int], dict[str, Table]]:
 
 
 def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[npt.NDArray[np.bool_], Truth, Table]:
-    """Of the documents of train, one fold after the other: which can be measured, the truth of these, and what a
-    classifier says of them that has not seen their fold.
+    """Cross-validate the linear classifier on train, fold after fold.
 
-    The only document of a class cannot: who has not seen it does not know the class.
+    Returns which documents can be measured (documents, bool, in the order of the folds); and, of those, the truth and
+    the probabilities (documents, classes) by a classifier that has not seen their fold. The only document of a class
+    cannot be measured: a classifier that has not seen it does not know the class.
     """
     texts, truth = bench.texts["train"], bench.splits["train"].truth()
     measurable = np.full(len(texts), True) if truth.ndim == 2 else np.bincount(truth)[truth] > 1

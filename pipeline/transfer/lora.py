@@ -8,7 +8,9 @@ from pipeline.model.masked_lm import layers
 
 
 def add_adapters(model: Any, rank: int) -> Any:
-    """Put an adapter on every linear matrix of the layers of ``model``, in place; what ``merge_and_unload``s them.
+    """Put an adapter on every linear matrix of the layers of ``model``, in place.
+
+    Returns the wrapper whose ``merge_and_unload`` adds them to the matrices and takes them away.
 
     All matrices, and a scale of two for any rank, as found best in arXiv 2405.09673. An adapter changes nothing until
     it has trained.

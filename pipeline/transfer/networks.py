@@ -37,9 +37,8 @@ class Job(NamedTuple):
 def train_all(bench: Bench) -> dict[Job, Any]:
     """Train what is not there yet; the story of every network, in order."""
     crossed, others = jobs(bench.settings, "dev" in bench.splits)
-    return train_each(crossed, bench) | train_each(
-        others, bench
-    )  # the folds first: the seeds ask for their temperature
+    # the folds first: the seeds ask for their temperature
+    return train_each(crossed, bench) | train_each(others, bench)
 
 
 def train_each(wanted: Sequence[Job], bench: Bench) -> dict[Job, Any]:

@@ -28,7 +28,7 @@ class SeenEntries(torch.nn.Module):
 
 @contextlib.contextmanager
 def training_seen_entries(model: PreTrainedModel, ids: set[int]) -> Iterator[None]:
-    """Within this context ``model`` has no more of its input embeddings to train than those of ``ids``.
+    """Within this context only those input embeddings of ``model`` train that belong to ``ids``.
 
     The others get no gradient, yet each step would clear, clip and move them: of XLM-R's 250,000 a few thousand occur
     in some hundred documents. They keep their vectors, which weight decay alone would have shrunk by a thousandth.

@@ -15,13 +15,12 @@ import numpy.typing as npt
 from accelerate import Accelerator
 from transformers import AutoModel, AutoTokenizer
 
+from pipeline.metrics.decisions import Table
 from pipeline.transfer import classifier, linear
 from pipeline.transfer.baseline import no_vectors
 from pipeline.transfer.documents import encode
 from pipeline.transfer.embeddings import embeddings
 from pipeline.transfer.training import classify as classify_by_network
-
-Table = npt.NDArray[np.floating[Any]]
 
 ABOUT = "classifier.json"
 WEIGHTS_FILE = "token_weights.npy"
@@ -60,12 +59,11 @@ def load(folder: Path) -> Classifier:
     network = classifier.load(folder / about["network"]) if "network" in about else None
     frozen = _load_frozen(folder / about["linear"]) if "linear" in about else None
     if network:
-        settings = network[0].config
-        labels = [settings.id2label[i] for i in range(settings.num_labels)]
-    else:
-        labels = about["labels"]
-    several = classifier.has_several(network[0]) if network else bool(frozen and frozen.linear.several)
-    return Classifier(labels, network, frozen, about["share"], several)
+        model, _ = network
+        labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+        return Classifier(labels, network, frozen, about["share"], classifier.has_several(model))
+    assert frozen, "a folder holds one of them at least"
+    return Classifier(frozen.labels, None, frozen, about["share"], frozen.linear.several)
 
 
 def classify(accelerator: Accelerator, shipped: Classifier, texts: Sequence[str]) -> Table:

@@ -23,9 +23,8 @@ from pipeline.transfer.bench import Bench
 Item = TypeVar("Item")
 
 AT_ONCE = 2  # a process holds a gigabyte and a half
-WORTHWHILE = (
-    2e12  # tokens that a network reads × bytes of its weights: ten seconds or so, what two processes take to start
-)
+# Tokens that a network reads × bytes of its weights: ten seconds or so, what two processes take to start.
+WORTHWHILE = 2e12
 
 _bench: Bench | None = None  # of a process that works for another
 

@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.config import Finetune
+from pipeline.metrics.decisions import Table
 from pipeline.transfer import linear
 from pipeline.transfer.baseline import tfidf_svm
 from pipeline.transfer.bench import Bench
@@ -15,8 +14,6 @@ from pipeline.transfer.documents import folds
 from pipeline.transfer.given import FOLDS
 from pipeline.transfer.joining import JOINING, mixed, settle
 from pipeline.transfer.networks import Job, held_out, learn, network_strategy, probabilities
-
-Table = npt.NDArray[np.floating[Any]]
 
 
 def kinds(settings: Finetune) -> list[str]:

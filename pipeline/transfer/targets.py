@@ -8,13 +8,12 @@ import numpy.typing as npt
 
 from pipeline.config import Finetune
 
-Table = npt.NDArray[np.float32]
-
+Floats = npt.NDArray[np.float32]
 
 FALL = 2.0  # nats from a place to the one beside it: a neighbour has an eighth of what the true class has
 
 
-def of_ordered(count: int) -> Table:
+def of_ordered(count: int) -> Floats:
     """The target of each of ``count`` ordered classes: (classes, classes), rows that sum to 1.
 
     A softmax over the distances from the true class (Díaz and Marathe 2019, Soft Labels for Ordinal Regression, CVPR).
@@ -24,7 +23,7 @@ def of_ordered(count: int) -> Table:
     return np.asarray(table / table.sum(1, keepdims=True), np.float32)
 
 
-def targets(given: Table, settings: Finetune) -> Table:
+def targets(given: Floats, settings: Finetune) -> Floats:
     """``given`` (documents, classes), of rows that sum to 1, smoothed (arXiv 1512.00567) and weighed.
 
     Balanced, a document weighs the more the rarer its class is, so that all classes weigh the same together and

@@ -19,14 +19,13 @@ from pipeline.program import progress
 from pipeline.training.loop import Batch, adamw, draw_by, fit, to_device, warmup_stable_decay
 from pipeline.training.precision import settle_precision
 from pipeline.transfer.classifier import has_several, temperature
-from pipeline.transfer.documents import Ids, by_length, collate, encode, epoch_batches, in_windows
+from pipeline.transfer.documents import Ids, collate, encode, epoch_batches, in_windows, reading_batches
 from pipeline.transfer.lora import adapters, add_adapters
 from pipeline.transfer.seen_entries import training_seen_entries
 from pipeline.transfer.strategies import Phase, depths, phases, rates
 from pipeline.transfer.targets import targets
 
 MICRO_BATCH = 16  # documents at once in a process; a global batch is cut alike on any number of processes
-READING_BATCH = 32
 
 
 class Labelled(NamedTuple):
@@ -34,7 +33,7 @@ class Labelled(NamedTuple):
 
     ids: Ids
     targets: npt.NDArray[np.float32]
-    several: bool = False  # classes do not exclude each other
+    several: bool = False  # multi-label: classes do not exclude each other
 
     def classes(self) -> list[int]:
         """The foremost class of each document."""
@@ -46,11 +45,6 @@ class Labelled(NamedTuple):
 
     def part(self, indices: Sequence[int]) -> "Labelled":
         return Labelled([self.ids[i] for i in indices], self.targets[indices], self.several)
-
-
-def labelled(ids: Ids, classes: Sequence[int], count: int) -> Labelled:
-    """Documents that are each of one class out of ``count``."""
-    return Labelled(ids, np.eye(count, dtype=np.float32)[list(classes)])
 
 
 def train(
@@ -237,11 +231,9 @@ def logits(accelerator: Accelerator, model: Any, ids: Ids, pad: int) -> torch.Te
     model.eval()
     windows, documents = in_windows(ids, model)
     table = torch.zeros(len(windows), model.config.num_labels, device=accelerator.device)
-    batches = by_length(windows, READING_BATCH)[accelerator.process_index :: accelerator.num_processes]
     with torch.inference_mode(), accelerator.autocast():
-        for indices in progress(batches, desc="reading", unit=" batches"):
-            batch = collate([windows[i] for i in indices], pad).items()
-            table[indices] = model(**{k: v.to(accelerator.device) for k, v in batch}).logits.float()
+        for indices, batch in reading_batches(accelerator, windows, pad):
+            table[indices] = model(**batch).logits.float()
     table = torch.as_tensor(accelerator.reduce(table, "sum")).cpu()
     sums = torch.zeros(len(ids), table.shape[1]).index_add_(0, torch.tensor(documents), table)
     return sums / torch.bincount(torch.tensor(documents)).unsqueeze(1)
