@@ -91,7 +91,7 @@ def _passes(run: Run) -> Iterator[tuple[Step, ...]]:
 
 
 def _extracted(run: Run) -> Iterator[Document]:
-    """As the corpora are configured, the dump first: what two of them hold is the first one's, and counts as it does."""
+    """As the corpora are configured, the dump first: what two hold is the first one's, and has its weight."""
     for name in _weights(run):
         for path in sorted(run.input("extract").glob(f"{name}.*jsonl")):
             yield from progress(read_jsonl(path), desc=f"filter: mend {path.stem}", unit=" documents")
