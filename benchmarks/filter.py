@@ -139,7 +139,7 @@ def stage_table(name: str, code: str, one_in: int) -> None:
             Path("runs/benchmark", part).mkdir(parents=True)
         extracted = Path("runs/benchmark/extract", f"{name}.jsonl")
         write_jsonl(extracted, documents(f"{name}.jsonl", one_in))
-        Path("runs/benchmark/fetch/weights.json").write_text("{}")
+        Path("runs/benchmark/fetch/weights.json").write_text(f'{{"{name}": 1.0}}')
         megabytes = extracted.stat().st_size / 1e6
         for workers in (1, 2):
             settings = Config.model_validate(

@@ -5,6 +5,7 @@ bears a stage's name is whole. Whether it is up to date is decided by digests of
 by time.
 """
 
+import fcntl
 import fnmatch
 import hashlib
 import json
@@ -12,6 +13,8 @@ import platform
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from operator import attrgetter
@@ -182,6 +185,20 @@ def require_upstream(stage: Stage, run: Run) -> None:
         if reason:
             state = "is missing" if reason == "missing" else f"is out of date ({reason})"
             raise UsageError(f"{run.folder / name} {state}: run `{run.command(stage.name)}`")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other commands from filling parts of the same run. UsageError: one is at it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another command is at work in {folder}: wait until it ends, or stop it") from error
+        except OSError:  # some shared file systems know no locks
+            pass
+        yield
 
 
 def open_part(stage: Stage, run: Run, made_from: dict[str, Any]) -> Path:

@@ -25,6 +25,7 @@ from pipeline.program import log, progress, stage_main
 from pipeline.text import dump, habits, mediawiki, wikitext
 from pipeline.text.documents import Document, read_jsonl
 from pipeline.text.plain import DOCUMENTS
+from pipeline.text.wikipedias import same_wikipedia
 
 SHARD_CHUNKS = 64  # of about a megabyte of XML each
 LEARNING_CHUNKS = 16  # from which a wiki's habits are learned; all of a small one
@@ -92,9 +93,10 @@ def _sentence(counts: Counts) -> str:
 def _dump(name: str, path: Path, config: Config, out: Path, spread: Spread) -> Counts:
     """Write the articles of a dump, in shards; those that an interrupted attempt finished stay as they are."""
     info, chunks = dump.read(path, allow_truncated=config.corpus.allow_truncated, spread=spread)
-    if info.dbname and info.language != config.language:
+    languages = same_wikipedia(config.language)
+    if info.dbname and info.language not in languages:
         log.warning("extract: %s says that it is %s, but the language is `%s`", path, info.dbname, config.language)
-    chunks, site = _site(chunks, (config.language, info.language), info, spread)
+    chunks, site = _site(chunks, (*languages, *same_wikipedia(info.language)), info, spread)
     counts, seen = Counts(), _Seen()
     for number in count():
         shard = out / f"{name}.{number:05}.jsonl"

@@ -1,6 +1,6 @@
 """Clean, deduplicate and split the documents.
 
-Reads   ``extract/*.jsonl``; ``fetch/weights.json`` of the corpora; ``fetch/labelled/{dev,test}.jsonl``,
+Reads   ``extract/*.jsonl``; ``fetch/weights.json`` of the corpora, in their order; ``fetch/labelled/{dev,test}.jsonl``,
         where there are any, for what the corpus must not contain.
 Writes  ``train.jsonl`` and ``valid.jsonl``: ``id``, ``title``, ``text``, ``source`` and what else extract knows of a
         document. ``dropped.jsonl``: for each reason some of the documents and paragraphs that it took.
@@ -91,8 +91,10 @@ def _passes(run: Run) -> Iterator[tuple[Step, ...]]:
 
 
 def _extracted(run: Run) -> Iterator[Document]:
-    for path in sorted(run.input("extract").glob("*.jsonl")):
-        yield from progress(read_jsonl(path), desc=f"filter: mend {path.stem}", unit=" documents")
+    """As the corpora are configured, the dump first: what two hold is the first one's, and has its weight."""
+    for name in _weights(run):
+        for path in sorted(run.input("extract").glob(f"{name}.*jsonl")):
+            yield from progress(read_jsonl(path), desc=f"filter: mend {path.stem}", unit=" documents")
 
 
 def _paragraphs(current: Path) -> Iterator[str]:

@@ -104,6 +104,8 @@ def read_texts(name: str, columns: list[str]) -> Iterable[str]:
     path = Path(name)
     if name == "-":
         return _lines(sys.stdin.buffer, "stdin")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a file in it, or pipe in its lines: cat {path}/*.txt |")
     if not path.is_file():
         raise UsageError(f"{path} does not exist: name a file, - for stdin, or give the text itself with --text")
     read = READERS.get(path.suffix.lower())
@@ -126,7 +128,9 @@ def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError as error:
-            raise UsageError(f"{name}, line {number}, is not UTF-8: convert it, e.g. with `iconv`") from error
+            raise UsageError(
+                f"{name}, line {number}, is not UTF-8: unpack it, or convert it, e.g. with `iconv`"
+            ) from error
         if text:
             yield text
 

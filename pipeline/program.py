@@ -72,19 +72,20 @@ def _run_stage(stage: Stage, run: Run, work: Callable[[Run, Path], dict[str, Any
     if RANK:  # the folder is rank 0's to prepare and to finish; `work` waits for it
         work(run, run.folder / f"{stage.name}.part")
         return
-    part = artifacts.open_part(stage, run, made_from)
-    started, clock = datetime.now(UTC), time.perf_counter()
-    counts = work(run, part)
-    about = {
-        "stage": stage.name,
-        **made_from,
-        "counts": counts,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - clock, 2),
-        "peak_memory_bytes": peak_memory_bytes(),
-        "command": [f"pipeline.{stage.name}", *sys.argv[1:]],
-    }
-    artifacts.finish_part(part, about, stage.scratch)
+    with artifacts.alone_in(run.folder):
+        part = artifacts.open_part(stage, run, made_from)
+        started, clock = datetime.now(UTC), time.perf_counter()
+        counts = work(run, part)
+        about = {
+            "stage": stage.name,
+            **made_from,
+            "counts": counts,
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - clock, 2),
+            "peak_memory_bytes": peak_memory_bytes(),
+            "command": [f"pipeline.{stage.name}", *sys.argv[1:]],
+        }
+        artifacts.finish_part(part, about, stage.scratch)
     log.info("%s: done in %.1f s → %s", stage.name, about["seconds"], run.folder / stage.name)
 
 

@@ -80,7 +80,7 @@ LINE = {
             ("score",),
             ("finetune/*", "fetch/labelled/*", "filter/train.jsonl"),
         ),
-        Stage("report", "write the page that tells how it went", (), ("*/manifest.json",)),
+        Stage("report", "write the page that tells how it went", ("run",), ("*/manifest.json",)),
     )
 }
 

@@ -151,7 +151,8 @@ def filtered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
             rows = [t if isinstance(t, dict) else {"id": str(i), "title": "", "text": t} for i, t in enumerate(texts)]
             lines = [json.dumps({**row, "source": name}) for row in rows]
             (run.folder / "extract" / f"{name}.jsonl").write_text("\n".join(lines), "utf-8")
-        (run.folder / "fetch/weights.json").write_text(json.dumps(weights or {}), "utf-8")
+        every = dict.fromkeys(corpora, 1.0) | (weights or {})
+        (run.folder / "fetch/weights.json").write_text(json.dumps(every), "utf-8")
         write_jsonl(run.folder / "fetch/labelled/test.jsonl", [{"id": "t", "text": t, "label": "a"} for t in test])
         return work(run, run.folder / "filter.part"), run.folder / "filter.part"
 

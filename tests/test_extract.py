@@ -41,11 +41,13 @@ def xml(*pages: str, header: str = HEADER, end: str = "</mediawiki>\n") -> bytes
     return (header + "".join(pages) + end).encode()
 
 
-def run_extract(tmp_path: Path, data: bytes, name: str = "d.xml", workers: int = 1, **corpus: Any) -> dict[str, int]:
+def run_extract(
+    tmp_path: Path, data: bytes, name: str = "d.xml", workers: int = 1, language: str = "or", **corpus: Any
+) -> dict[str, int]:
     """Extract a dump of these bytes into ``tmp_path / "out"``; its counts."""
     (path := tmp_path / name).write_bytes(data)
     out = sources(tmp_path, {"name": "dump", "kind": "dump", "path": str(path)})
-    config = Config(run="r", language="or", extract={"workers": workers}, corpus=corpus)
+    config = Config(run="r", language=language, extract={"workers": workers}, corpus=corpus)
     counts: dict[str, int] = extract.work(Here(config, tmp_path), out)["dump"]
     return counts
 
@@ -230,6 +232,17 @@ def test_a_dump_of_another_language_is_named_in_a_warning(tmp_path: Path, caplog
     caplog.clear()
     (second := tmp_path / "second").mkdir()
     run_extract(second, xml(page(1)))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("code", ["no", "nb"])
+def test_a_wikipedia_with_two_codes_is_known_by_both(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, code: str
+) -> None:
+    caplog.set_level(logging.WARNING, "akshara")
+    bergen = page(1, "'''{{SIDENAVN}}''' er en by i Norge.", title="Bergen")
+    run_extract(tmp_path, xml(bergen, header=HEADER.replace("orwiki", "nowiki")), language=code)
+    assert documents(tmp_path)[0]["text"] == "Bergen er en by i Norge."
     assert not caplog.text
 
 

@@ -97,6 +97,13 @@ def test_adding_a_corpus_moves_no_document_between_train_and_valid(filtered: Any
     assert 5 <= len(valid) <= 30
 
 
+def test_what_two_corpora_hold_stays_with_the_first_of_them(filtered: Any) -> None:
+    wiki = documents(300)
+    counts, _ = filtered({"wiki": wiki, "abc": wiki[:200]}, weights={"abc": 0.5})
+    assert counts["dropped"]["documents"] == {"duplicate": 200}
+    assert sum(kept["documents"] for kept in counts["kept"].values()) == 300
+
+
 def test_a_weight_thins_or_repeats_a_corpus_and_validation_repeats_nothing(filtered: Any) -> None:
     corpora = {"wiki": documents(400), "bible": documents(400, seed=3)}
     _, out = filtered(corpora)

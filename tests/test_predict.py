@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import shutil
@@ -140,12 +141,15 @@ def test_a_mistake_is_one_line_with_a_remedy(
     upstream.save_checkpoint(tmp_path / "mlm", "modernbert")
     (tmp_path / "t.tsv").write_text("id\tbody\n1\tx\n", "utf-8")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    (tmp_path / "t.jsonl.gz").write_bytes(gzip.compress(b'{"text": "x"}\n'))
     (tmp_path / "empty").mkdir()
     capsys.readouterr()
     for arguments, message in (
         ((model, "missing.txt"), "--text"),
         ((model, "t.tsv"), "--column"),
         ((model, "latin.txt"), "not UTF-8"),
+        ((model, "t.jsonl.gz"), "unpack it"),
+        ((model, "empty"), "empty is a folder: "),
         (("mlm",), "no classifier"),
         (("empty",), "holds no model"),
         (("no/where",), "does not exist"),

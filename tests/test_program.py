@@ -1,6 +1,7 @@
 """Stages as people run them: what runs again, what does not, and how they fail."""
 
 import errno
+import fcntl
 import json
 import random
 import re
@@ -135,6 +136,17 @@ def test_the_command_that_is_named_keeps_the_settings(text_run: Path, program: P
     assert 'run `make encode RUN=small.yaml SET="model.size=tiny encode.workers=1"`' in ended.stderr
     ended = program("encode", "small.yaml", "model.config={mlp_dropout: 0.1}")
     assert "run `python -m pipeline encode small.yaml 'model.config={mlp_dropout: 0.1}'`" in ended.stderr
+
+
+def test_a_second_command_leaves_a_run_that_is_being_made_alone(text_run: Path, program: Program) -> None:
+    (part := text_run / "runs/small/fetch.part").mkdir(parents=True)
+    with (text_run / "runs/small/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = program("fetch", "small.yaml")
+    assert second.returncode == 2
+    assert second.stderr == "error: another command is at work in runs/small: wait until it ends, or stop it\n"
+    assert part.is_dir(), "what the other one fills"
+    assert _ran(program("fetch", "small.yaml")) == ["fetch"]
 
 
 def test_the_manifest_tells_what_made_the_result(text_run: Path, program: Program) -> None:

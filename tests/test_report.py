@@ -103,6 +103,9 @@ def test_the_stage_writes_one_page_that_loads_nothing(run: Run) -> None:
     assert manifest is not None
     assert manifest["outputs"]["index.html"]["bytes"] == len(page.encode())
     assert artifacts.why_stale(LINE["report"], run) is None
+    renamed = Run(run.config.model_copy(update={"run": "other"}), "trial.yaml")
+    shutil.copytree(run.folder, renamed.folder)
+    assert artifacts.why_stale(LINE["report"], renamed) == "run: trial → other", "the page names its run"
     counts, files = results()["fetch"]
     finish(run, "fetch", lambda part: write_files(part, files), {**counts, "sources": 2})
     assert artifacts.why_stale(LINE["report"], run) == "fetch/manifest.json changed", "the page shows counts, too"
@@ -124,6 +127,7 @@ def test_the_page_tells_what_the_files_hold(run: Run) -> None:
         "temperature 1.80.", "Share of right answers",
         "Of 130 pages", "104 were articles", "Kept were 91 with 8,500 words (94.4 %)", "taken out: 7 stub",
             "other namespaces −8", "wrong script",
+        "tokens a second 32,768",
         "on held-out text", "26 of the 26 tensors", f"{right} of 48 right", "Odia ଓଡ଼ିଆ", "12.5 s", "600 MB",
         "make report RUN=trial.yaml",
     ):  # fmt: skip

@@ -246,7 +246,6 @@ def pretrain_chart(rows: list[Document]) -> dict[str, Any] | None:
         "bits_per_byte": bits[-1] if bits else None,
         "steps": rows[-1].get("step"),
         "tokens": max((row["tokens"] for row in rows if "tokens" in row), default=None),
-        "tokens_per_s": next((row["tokens_per_s"] for row in reversed(rows) if "tokens_per_s" in row), None),
         "seconds": max((row["seconds"] for row in rows if "seconds" in row), default=None),
     }
 

@@ -65,7 +65,8 @@ def require_dump(path: Path) -> None:
     if not _DUMP_START.match(start):
         begin = " ".join(start[:60].decode("utf-8", "replace").split())
         raise UsageError(
-            f"{path} is not a MediaWiki dump, which begins with <mediawiki (it begins `{begin}`): get it again"
+            f"{path} is not a MediaWiki dump, which begins with <mediawiki (it begins `{begin}`): "
+            "get it again, or unpack what is text"
         )
 
 

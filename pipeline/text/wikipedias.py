@@ -26,6 +26,12 @@ def dump_prefix(code: str) -> str:
     return f"{renamed[0] if renamed else code.replace('-', '_')}wiki"
 
 
+def same_wikipedia(code: str) -> tuple[str, ...]:
+    """``code``, and by what else its Wikipedia goes: ("no", "nb"), since one is its address and one its language."""
+    known = _table("wikipedias.txt")
+    return (code, *(other for other in known if other != code and dump_prefix(other) == dump_prefix(code)))
+
+
 def sib200_name(code: str) -> str | None:
     """The SIB-200 set in the language of the Wikipedia ``code``, such as ``ory_Orya``; None where there is none."""
     return next((name for name, codes in _table("sib200.txt").items() if code in codes), None)
