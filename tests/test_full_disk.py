@@ -49,6 +49,18 @@ def test_a_checkpoint_that_does_not_fit_costs_nothing_but_itself(
     assert (tmp_path / "step-00000003").is_dir()
 
 
+def test_a_checkpoint_is_kept_beside_later_ones_that_were_damaged_and_what_a_kill_left_goes(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    for step in (3, 8, 9):
+        checkpoint.save(tmp_path, step, model, [], {})
+    for damaged in ("step-00000008", "step-00000009"):
+        (tmp_path / damaged / "model.safetensors").write_bytes(b"")
+    (tmp_path / "step-00000010.tmp").mkdir()
+    assert checkpoint.load(tmp_path, model, []) is None
+    checkpoint.save(tmp_path, 1, model, [], {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
 def test_the_log_waits_for_space_and_then_has_every_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     journal = Journal(path, first_step=0, state={}, tokens_a_step=1, every=1)
