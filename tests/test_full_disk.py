@@ -73,6 +73,20 @@ def test_the_log_waits_for_space_and_then_has_every_line(tmp_path: Path) -> None
     assert [json.loads(line)["step"] for line in path.read_text("utf-8").splitlines()] == [1, 2, 3, 4]
 
 
+def test_lines_that_had_waited_when_a_checkpoint_was_saved_are_there_once_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    journal = Journal(path, first_step=0, state={}, tokens_a_step=1, every=1)
+    with at_most(10):
+        journal.add(1, 5.0)
+    saved = journal.state()
+    journal.add(2, 4.0)  # there is space again, and the checkpoint is older
+    with path.open("a") as file:
+        file.write('{"step": ')  # as a kill may leave it
+    journal = Journal(path, first_step=1, state=saved, tokens_a_step=1, every=1)
+    journal.add(2, 4.0)
+    assert [json.loads(line)["step"] for line in path.read_text("utf-8").splitlines()] == [1, 2]
+
+
 def test_training_goes_on_while_the_disk_is_full_and_saves_when_it_is_not(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
