@@ -1,15 +1,19 @@
 """A disk with no space left, made by the limit that the kernel sets to the size of a file: the writes fail for real."""
 
 import contextlib
+import errno
 import json
 import resource
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
 from small import small_session
 from transformers import PreTrainedTokenizerFast
 
@@ -85,6 +89,27 @@ def test_lines_that_had_waited_when_a_checkpoint_was_saved_are_there_once_after_
     journal = Journal(path, first_step=1, state=saved, tokens_a_step=1, every=1)
     journal.add(2, 4.0)
     assert [json.loads(line)["step"] for line in path.read_text("utf-8").splitlines()] == [1, 2]
+
+
+def test_a_tracker_that_fails_ends_itself_and_not_the_run(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Tracker(GeneralTracker):  # type: ignore[misc]
+        name, requires_logging_directory, tracker = "full", False, None
+
+        def __init__(self) -> None:
+            super().__init__()
+
+        def log(self, values: dict[str, Any], step: int | None = None, **more: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        finish = log  # as TensorBoard's writer does
+
+    session = small_session(tokenizer, 4, 16, max_steps=3, log_steps=1)
+    session = replace(session, accelerator=Accelerator(cpu=True, log_with=Tracker()))
+    train(session, tmp_path, time.monotonic(), 1.0)
+    assert caplog.text.count("trackers stopped at step 1 ([Errno 28] No space left on device)") == 1
+    assert len((tmp_path / "metrics.jsonl").read_text("utf-8").splitlines()) == 4, "3 steps and an evaluation"
 
 
 def test_training_goes_on_while_the_disk_is_full_and_saves_when_it_is_not(
