@@ -219,14 +219,14 @@ def finish_part(part: Path, about: dict[str, Any], scratch: tuple[str, ...] = ()
     files = [p for p in files if p.parts[0] not in {*ours, *scratch}]
     outputs = {str(p): {"sha256": sha256(part / p), "bytes": (part / p).stat().st_size} for p in files}
     write_json(part / MANIFEST, {**about, "outputs": outputs, "versions": versions(), "git_commit": git_commit()})
-    for name in scratch:  # not before: what fails above goes on from there
-        shutil.rmtree(part / name, ignore_errors=True)
-    (part / BEGUN).unlink()  # the last, since without it a part that is left here would not be gone on with
     final, old = part.with_suffix(""), part.with_suffix(".old")
     if final.exists():
         shutil.rmtree(old, ignore_errors=True)  # of an attempt that was killed below
         final.replace(old)
     part.replace(final)
+    (final / BEGUN).unlink()
+    for name in scratch:  # not before: what fails or is killed above goes on from there
+        shutil.rmtree(final / name, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
