@@ -187,9 +187,11 @@ def open_part(stage: Stage, run: Run, made_from: dict[str, Any]) -> Path:
     """The folder to fill. What an interrupted attempt left stays where the stage can go on from it.
 
     What was begun from other things goes, unless it is training, which may hold hours of work: ``begin`` refuses that.
+    Where nothing but a beginning is there, as after a mistake in the settings, there is none.
     """
     part = run.folder / f"{stage.name}.part"
-    goes_on = stage.resumes and (part / BEGUN).exists() and (stage.distributed or not _changed(part, made_from))
+    begun = (part / BEGUN).exists() and any(path.name != BEGUN for path in part.iterdir())
+    goes_on = stage.resumes and begun and (stage.distributed or not _changed(part, made_from))
     if not goes_on:
         shutil.rmtree(part, ignore_errors=True)
     begin(part, made_from)

@@ -275,6 +275,19 @@ def test_a_stage_killed_before_its_result_is_in_place_goes_on_where_it_was(
     assert (part / "checkpoints/step-9").exists()
 
 
+def test_after_a_mistake_in_the_settings_that_ended_training_at_once_others_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, stage = Run(load("or"), "or"), LINE["pretrain"]
+    wrong, right = ({"settings": {"type": name}, "inputs": {}} for name in ("brt", "bert"))
+    artifacts.open_part(stage, run, wrong)
+    part = artifacts.open_part(stage, run, right)
+    (part / "plan.json").touch()
+    with pytest.raises(UsageError, match="type: bert → brt"):
+        artifacts.open_part(stage, run, wrong)
+
+
 def test_a_file_that_a_setting_names_is_known_by_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("model.bin").write_bytes(b"one")
