@@ -205,9 +205,11 @@ def open_part(stage: Stage, run: Run, made_from: dict[str, Any]) -> Path:
     """The folder to fill. What an interrupted attempt left stays where the stage can go on from it.
 
     What was begun from other things goes, unless it is training, which may hold hours of work: ``begin`` refuses that.
+    Where nothing but a beginning is there, as after a mistake in the settings, there is none.
     """
     part = run.folder / f"{stage.name}.part"
-    goes_on = stage.resumes and (part / BEGUN).exists() and (stage.distributed or not _changed(part, made_from))
+    begun = (part / BEGUN).exists() and any(path.name != BEGUN for path in part.iterdir())
+    goes_on = stage.resumes and begun and (stage.distributed or not _changed(part, made_from))
     if not goes_on:
         shutil.rmtree(part, ignore_errors=True)
     begin(part, made_from)
@@ -237,14 +239,14 @@ def finish_part(part: Path, about: dict[str, Any], scratch: tuple[str, ...] = ()
     files = [p for p in files if p.parts[0] not in {*ours, *scratch}]
     outputs = {str(p): {"sha256": sha256(part / p), "bytes": (part / p).stat().st_size} for p in files}
     write_json(part / MANIFEST, {**about, "outputs": outputs, "versions": versions(), "git_commit": git_commit()})
-    for name in scratch:  # not before: what fails above goes on from there
-        shutil.rmtree(part / name, ignore_errors=True)
-    (part / BEGUN).unlink()  # the last, since without it a part that is left here would not be gone on with
     final, old = part.with_suffix(""), part.with_suffix(".old")
     if final.exists():
         shutil.rmtree(old, ignore_errors=True)  # of an attempt that was killed below
         final.replace(old)
     part.replace(final)
+    (final / BEGUN).unlink()
+    for name in scratch:  # not before: what fails or is killed above goes on from there
+        shutil.rmtree(final / name, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -175,7 +175,7 @@ class Pretrain(Settings):
     masking: Masking = Field("tokens", description="what is hidden together: nothing, words, spans (arXiv 1907.10529)")
     mask_rate: float = Field(0.3, gt=0, lt=1, description="share of tokens masked at the start")
     mask_rate_end: float = Field(0.15, gt=0, lt=1, description="share of tokens masked at the end (arXiv 2305.15096)")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     checkpoint_minutes: float = Field(5, gt=0, exclude=True, description="minutes between checkpoints")
     log_steps: int = Field(20, ge=1, exclude=True, description="optimizer steps between lines of the log")
     trackers: tuple[str, ...] | Literal["auto"] = Field(

@@ -15,7 +15,7 @@ import numpy as np
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.artifacts import Run, read_manifest, sha256
-from pipeline.config import Model, Pretrain
+from pipeline.config import Model
 from pipeline.errors import UsageError
 from pipeline.model.checkpoints import MODEL_FILES, files_of, folder_of
 from pipeline.model.continued import continued
@@ -48,7 +48,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     shape, corpus_tokens = run.config.model, train_blocks.blocks.size
     if not settings.init:  # else the architecture is given
         shape = settle_size(shape, settings, accelerator, tokenizer, corpus_tokens, out / "size.json")
-    new_model, origin = _beginning(settings, shape, train_blocks, tokenizer)
+    new_model, origin = _beginning(run, shape, train_blocks, tokenizer)
     session = Session(
         settings, accelerator, train=train_blocks, valid=_masked_blocks(run, "valid", tokenizer), new_model=new_model
     )
@@ -63,9 +63,10 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
 
 def _beginning(
-    settings: Pretrain, shape: Model, data: MaskedBlocks, tokenizer: PreTrainedTokenizerBase
+    run: Run, shape: Model, data: MaskedBlocks, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Callable[[], PreTrainedModel], dict[str, Any]]:
     """A function that makes the model of step 0; and what it starts from, for the manifest."""
+    settings = run.config.pretrain
     new_model: Callable[[], PreTrainedModel]
     if not settings.init:
         new_model = partial(masked_lm, shape, tokenizer, settings.length_tokens)
@@ -75,6 +76,10 @@ def _beginning(
         return new_model, {"size": shape.size}
     quiet_transformers()
     folder = folder_of(settings.init, MODEL_FILES)
+    if folder.resolve() == (run.folder / "pretrain").resolve():
+        raise UsageError(
+            f"pretrain.init is {folder}, which this run would replace: give this one another name (run=...)"
+        )
     vectors = partial(piece_vectors, data.blocks, len(tokenizer), special=data.special, seed=settings.seed)
     by_company = vectors if settings.start == "vectors" else None
     new_model, pieces = continued(folder, tokenizer, settings.length_tokens, by_company)

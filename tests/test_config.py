@@ -24,6 +24,11 @@ def test_yaml_traps_are_closed(tmp_path: Path) -> None:
     assert _load(tmp_path, "run: a\nlanguage: or\ncorpus: {dump: null}\nlabelled: ~\n").labelled is None
 
 
+def test_a_seed_is_one_that_all_libraries_take(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"`pretrain.seed` is '20261122101530': .* less than 4294967296"):
+        _load(tmp_path, "run: a\nlanguage: or\n", "pretrain.seed=20261122101530")
+
+
 def test_overrides_are_yaml_and_reach_any_depth(tmp_path: Path) -> None:
     run = _load(tmp_path, "run: a\nlanguage: or\n", "pretrain.max_steps=7", "corpus.extra=[{path: a.txt, weight: 0.5}]")
     assert run.pretrain.max_steps == 7

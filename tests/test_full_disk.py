@@ -1,15 +1,19 @@
 """A disk with no space left, made by the limit that the kernel sets to the size of a file: the writes fail for real."""
 
 import contextlib
+import errno
 import json
 import resource
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
 from small import small_session
 from transformers import PreTrainedTokenizerFast
 
@@ -49,6 +53,18 @@ def test_a_checkpoint_that_does_not_fit_costs_nothing_but_itself(
     assert (tmp_path / "step-00000003").is_dir()
 
 
+def test_a_checkpoint_is_kept_beside_later_ones_that_were_damaged_and_what_a_kill_left_goes(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    for step in (3, 8, 9):
+        checkpoint.save(tmp_path, step, model, [], {})
+    for damaged in ("step-00000008", "step-00000009"):
+        (tmp_path / damaged / "model.safetensors").write_bytes(b"")
+    (tmp_path / "step-00000010.tmp").mkdir()
+    assert checkpoint.load(tmp_path, model, []) is None
+    checkpoint.save(tmp_path, 1, model, [], {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
 def test_the_log_waits_for_space_and_then_has_every_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     journal = Journal(path, first_step=0, state={}, tokens_a_step=1, every=1)
@@ -59,6 +75,41 @@ def test_the_log_waits_for_space_and_then_has_every_line(tmp_path: Path) -> None
         journal.add(3, 3.0)
     journal.add(4, 2.0)
     assert [json.loads(line)["step"] for line in path.read_text("utf-8").splitlines()] == [1, 2, 3, 4]
+
+
+def test_lines_that_had_waited_when_a_checkpoint_was_saved_are_there_once_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    journal = Journal(path, first_step=0, state={}, tokens_a_step=1, every=1)
+    with at_most(10):
+        journal.add(1, 5.0)
+    saved = journal.state()
+    journal.add(2, 4.0)  # there is space again, and the checkpoint is older
+    with path.open("a") as file:
+        file.write('{"step": ')  # as a kill may leave it
+    journal = Journal(path, first_step=1, state=saved, tokens_a_step=1, every=1)
+    journal.add(2, 4.0)
+    assert [json.loads(line)["step"] for line in path.read_text("utf-8").splitlines()] == [1, 2]
+
+
+def test_a_tracker_that_fails_ends_itself_and_not_the_run(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Tracker(GeneralTracker):  # type: ignore[misc]
+        name, requires_logging_directory, tracker = "full", False, None
+
+        def __init__(self) -> None:
+            super().__init__()
+
+        def log(self, values: dict[str, Any], step: int | None = None, **more: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        finish = log  # as TensorBoard's writer does
+
+    session = small_session(tokenizer, 4, 16, max_steps=3, log_steps=1)
+    session = replace(session, accelerator=Accelerator(cpu=True, log_with=Tracker()))
+    train(session, tmp_path, time.monotonic(), 1.0)
+    assert caplog.text.count("trackers stopped at step 1 ([Errno 28] No space left on device)") == 1
+    assert len((tmp_path / "metrics.jsonl").read_text("utf-8").splitlines()) == 4, "3 steps and an evaluation"
 
 
 def test_training_goes_on_while_the_disk_is_full_and_saves_when_it_is_not(

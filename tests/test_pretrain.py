@@ -120,6 +120,11 @@ def test_a_run_that_goes_on_from_a_model_resumes_exactly_and_is_out_of_date_once
     assert pretrain(*settings).returncode == 0
     assert _weights(tmp_path) == weights
 
+    itself = pretrain(*settings[1:], "pretrain.init=runs/demo/pretrain")
+    assert itself.returncode == 2
+    assert "pretrain.init is runs/demo/pretrain, which this run would replace" in itself.stderr
+    assert _weights(tmp_path) == weights
+
     monkeypatch.chdir(tmp_path)
     run, stage = Run(config.load(SETTINGS[0], [*SETTINGS[1:], *settings]), SETTINGS[0]), LINE["pretrain"]
     assert why_stale(stage, run) is None

@@ -292,6 +292,39 @@ def test_a_stage_that_cannot_write_its_manifest_goes_on_where_it_was(
     assert {path.name for path in (tmp_path / "pretrain").iterdir()} == {"model", "manifest.json"}
 
 
+def test_a_stage_killed_before_its_result_is_in_place_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "pretrain.part"
+    begin(part, {"settings": {}, "inputs": {}})
+    (part / "checkpoints/step-9").mkdir(parents=True)
+
+    def killed(path: Path, _target: Path) -> None:
+        if path == part:
+            raise KeyboardInterrupt
+        path.rename(_target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finish_part(part, {}, ("checkpoints",))
+    assert (part / "begun.json").exists()
+    assert (part / "checkpoints/step-9").exists()
+
+
+def test_after_a_mistake_in_the_settings_that_ended_training_at_once_others_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, stage = Run(load("or"), "or"), LINE["pretrain"]
+    wrong, right = ({"settings": {"type": name}, "inputs": {}} for name in ("brt", "bert"))
+    artifacts.open_part(stage, run, wrong)
+    part = artifacts.open_part(stage, run, right)
+    (part / "plan.json").touch()
+    with pytest.raises(UsageError, match="type: bert → brt"):
+        artifacts.open_part(stage, run, wrong)
+
+
 def test_a_file_that_a_setting_names_is_known_by_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("model.bin").write_bytes(b"one")

@@ -48,7 +48,8 @@ def save(
     final = folder / f"step-{step:08}"
     temporary = final.with_suffix(".tmp")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for cut_short in folder.glob("step-*.tmp"):
+            shutil.rmtree(cut_short, ignore_errors=True)
         temporary.mkdir(parents=True)
         save_file(weights, temporary / "model.safetensors")
         torch.save(states, temporary / "optimizers.pt")
@@ -63,7 +64,9 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         log.warning("checkpoint at step %d not saved (%s); training goes on", step, error)
         return
-    for old in sorted(folder.glob("step-*[0-9]"))[:-KEPT]:
+    there = sorted(folder.glob("step-*[0-9]"))
+    newest = there.index(final) + 1  # what is later was damaged, or this run would have gone on from there
+    for old in [*there[: max(0, newest - KEPT)], *there[newest:]]:
         shutil.rmtree(old)
 
 

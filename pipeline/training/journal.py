@@ -1,6 +1,7 @@
 """The log of a training run: a line of JSON each few steps, and nothing lost or doubled by a restart."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -8,6 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.program import log
+
+
+def _step(line: bytes) -> float:
+    """The step of a line of the log; of less than a line, as a kill or a power cut may leave one, infinity."""
+    try:
+        return int(json.loads(line)["step"])
+    except ValueError:
+        return math.inf
 
 
 class Journal:
@@ -33,7 +42,7 @@ class Journal:
         self.unwritten: str = state.get("unwritten", "")
         self.started: float = time.perf_counter() - state.get("seconds", 0.0)
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-        if later := [line for line in lines if json.loads(line)["step"] > first_step]:
+        if later := [line for line in lines if _step(line) > first_step or line.decode() in self.unwritten]:
             os.truncate(path, path.stat().st_size - sum(map(len, later)))
 
     @property

@@ -33,6 +33,7 @@ from pipeline.training.memory import halved, is_out_of_memory
 from pipeline.training.optimizers import muon_and_adamw
 from pipeline.training.precision import autocast, settle_precision
 from pipeline.training.stopping import StopRequest
+from pipeline.training.trackers import tracked_by
 from pipeline.training.watch import BAD_IN_A_ROW, DivergedError, Watch
 
 MICRO_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # what `micro_batch_blocks: auto` holds at once
@@ -357,5 +358,5 @@ def _open_logs(session: Session, out: Path, first_step: int, state: dict[str, An
         state=state,
         tokens_a_step=session.tokens_a_step,
         every=session.settings.log_steps,
-        track=accelerator.log,
+        track=tracked_by(accelerator),
     )

@@ -1,10 +1,12 @@
 """Where the log goes beside its file: TensorBoard, Weights & Biases and whatever else Accelerate knows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 
 from pipeline.errors import UsageError
+from pipeline.program import log
 
 
 def settle_trackers(wanted: Sequence[str] | str) -> list[str]:
@@ -20,3 +22,18 @@ def settle_trackers(wanted: Sequence[str] | str) -> list[str]:
             there = ", ".join(installed) or "none"
             raise UsageError(f"pretrain.trackers: `{name}` is not installed (there is {there}): install or drop it")
     return list(wanted)
+
+
+def tracked_by(accelerator: Accelerator) -> Callable[[dict[str, float], int], None]:
+    """What tells ``accelerator``'s trackers the figures of a step, until they fail, as on a full disk: training goes on
+    without them.
+    """
+
+    def track(figures: dict[str, float], step: int) -> None:
+        try:
+            accelerator.log(figures, step)
+        except OSError as error:
+            accelerator.trackers.clear()  # TensorBoard's writer never recovers, and fails again when it is closed
+            log.warning("trackers stopped at step %d (%s); metrics.jsonl goes on", step, error)
+
+    return track
