@@ -218,7 +218,7 @@ def test_labelled_documents_that_will_not_do_are_refused_before_an_hour_is_spent
     done = program("pipeline", stage, "small.yaml", *given, *settings)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: {said}")
-    assert [path.name for path in (text_run / "runs/small").iterdir()] == ["fetch"]
+    assert [path.name for path in (text_run / "runs/small").iterdir() if path.is_dir()] == ["fetch"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
