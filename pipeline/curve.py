@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.artifacts import Run, begin, ingredients, require_upstream, write_json
+from pipeline.console import log
 from pipeline.errors import UsageError
 from pipeline.metrics import bootstrap
 from pipeline.metrics.decisions import Table
 from pipeline.metrics.learning_curve import contrasts, labels_until
-from pipeline.program import beside_main, log
+from pipeline.program import beside_main
 from pipeline.recipe import LINE
 from pipeline.reporting import learning
 from pipeline.reporting.page import render

@@ -16,7 +16,8 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 
 from pipeline.artifacts import Run, sha256
-from pipeline.program import log, stage_main
+from pipeline.console import log
+from pipeline.program import stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.transfer import shipped
 from pipeline.transfer.bench import open_bench

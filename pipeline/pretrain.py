@@ -16,12 +16,13 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.artifacts import Run, read_manifest, sha256
 from pipeline.config import Model
+from pipeline.console import log
 from pipeline.errors import UsageError
 from pipeline.model.checkpoints import MODEL_FILES, files_of, folder_of
 from pipeline.model.continued import continued
 from pipeline.model.masked_lm import masked_lm
 from pipeline.model.piece_vectors import piece_vectors, starting_from_vectors
-from pipeline.program import log, stage_main
+from pipeline.program import stage_main
 from pipeline.text.encoded import blocks
 from pipeline.training.checkpoint import whole
 from pipeline.training.compilation import keep_compiled_in

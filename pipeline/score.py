@@ -17,11 +17,12 @@ import numpy as np
 from accelerate import Accelerator
 
 from pipeline.artifacts import Run, read_manifest, sha256, write_json
+from pipeline.console import log
 from pipeline.errors import UsageError
 from pipeline.metrics import bootstrap, calibration, comparison, decisions, scores
 from pipeline.metrics.decisions import Table, Truth
 from pipeline.metrics.verdict import verdict
-from pipeline.program import log, stage_main
+from pipeline.program import stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import processes

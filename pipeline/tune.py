@@ -19,8 +19,9 @@ from optuna.trial import Trial, TrialState
 
 from pipeline.artifacts import Run, begin, ingredients, require_upstream
 from pipeline.config import Finetune
+from pipeline.console import log
 from pipeline.errors import UsageError
-from pipeline.program import beside_main, log
+from pipeline.program import beside_main
 from pipeline.recipe import LINE
 from pipeline.text.documents import Document, write_jsonl
 from pipeline.transfer.bench import Bench, open_bench

@@ -2,8 +2,8 @@
 
 import torch
 
+from pipeline.console import log
 from pipeline.errors import UsageError
-from pipeline.program import log
 
 WORDS = (
     *("can't allocate memory", "could not create a primitive", "could not create a memory"),  # torch's, oneDNN's

@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 
 from pipeline.artifacts import write_json
 from pipeline.config import Pretrain
+from pipeline.console import log, progress
 from pipeline.errors import UsageError
 from pipeline.model.attention import ALTERNATIVES, suit_attention
-from pipeline.program import log, progress
 from pipeline.training import checkpoint
 from pipeline.training.averaging import WeightMean
 from pipeline.training.compilation import can_compile, compile_layers

@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.artifacts import write_json
 from pipeline.config import Model, Pretrain
+from pipeline.console import log
 from pipeline.model.masked_lm import SIZES, layers, masked_lm
-from pipeline.program import log
 from pipeline.training.precision import product_rate, settle_precision
 
 REACHED = 0.2  # of the rate of matrix products: what training was measured to reach on a CPU (docs/benchmarks.md)

@@ -11,8 +11,8 @@ from transformers import AutoTokenizer
 
 from pipeline.artifacts import Run
 from pipeline.config import Finetune
+from pipeline.console import log
 from pipeline.model.masked_lm import longest_input
-from pipeline.program import log
 from pipeline.text.encoded import stream
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import await_folder, processes

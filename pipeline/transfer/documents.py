@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from tokenizers import Tokenizer
 
+from pipeline.console import progress
 from pipeline.errors import UsageError
-from pipeline.program import progress
 from pipeline.training.loop import Batch
 
 Ids = list[list[int]]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.console import log
 from pipeline.metrics.decisions import Table
-from pipeline.program import log
 from pipeline.text.documents import Document
 from pipeline.text.passages import passages
 from pipeline.transfer import classifier, shipped

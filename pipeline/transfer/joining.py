@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from transformers import AutoModelForMaskedLM
 
+from pipeline.console import log
 from pipeline.metrics import decisions
 from pipeline.metrics.decisions import Table, Truth
-from pipeline.program import log
 from pipeline.transfer import linear, shipped
 from pipeline.transfer.bench import Bench, suit_windows
 from pipeline.transfer.embeddings import embeddings

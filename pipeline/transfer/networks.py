@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline.artifacts import write_json
 from pipeline.config import Finetune
+from pipeline.console import log
 from pipeline.metrics import decisions
 from pipeline.metrics.decisions import Table, temperature
-from pipeline.program import log
 from pipeline.text.documents import Document
 from pipeline.transfer import classifier
 from pipeline.transfer.bench import Bench, suit_windows

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 
 from pipeline.config import Finetune
+from pipeline.console import progress
 from pipeline.metrics.decisions import Table, Truth, decided, measured, probabilities
 from pipeline.model.attention import suit_attention
-from pipeline.program import progress
 from pipeline.training.loop import Batch, adamw, draw_by, fit, to_device, warmup_stable_decay
 from pipeline.training.precision import settle_precision
 from pipeline.transfer.classifier import has_several, temperature
