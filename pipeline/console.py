@@ -13,8 +13,6 @@ log = logging.getLogger("akshara")
 
 RANK = int(os.environ.get("RANK", "0"))  # set by torchrun and `accelerate launch`; 0 in a single process
 
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars of libraries that load and save small files
-
 
 def speak() -> None:
     """Have what is logged go to standard error; on other ranks than 0, warnings alone."""

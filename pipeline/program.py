@@ -26,11 +26,6 @@ from pipeline.errors import Interrupted, UsageError
 from pipeline.parallel import worker_memory_bytes
 from pipeline.recipe import BESIDE, LINE, Stage
 
-# How long a thread of GNU's OpenMP spins before it sleeps: some microseconds. Never to spin costs a run by itself a
-# seventh of its speed; to spin as long as it would costs two runs that share two cores three quarters of theirs.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, of a quota, of what a file may take
 
 
