@@ -53,7 +53,7 @@ def work(run: Run) -> None:
         raise UsageError("finetune.strategy=scratch transfers nothing: name another to draw a curve of")
     folder = run.folder / "curve"
     opened, _ = open_bench(run, folder)
-    if opened.splits["train"].several:
+    if opened.splits["train"].multi_label:
         raise UsageError("a curve is drawn over documents with one label each, and these have several")
     bench = with_dev(opened)
     labels = len(bench.splits["train"].ids)

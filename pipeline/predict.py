@@ -62,7 +62,7 @@ def classify_all(arguments: argparse.Namespace) -> None:
         while texts:
             said = classify(accelerator, classifier, [normalize(text) for text in texts])
             for text, row, decision in zip(
-                texts, said.tolist(), decided(said, several=classifier.several), strict=True
+                texts, said.tolist(), decided(said, multi_label=classifier.multi_label), strict=True
             ):
                 answer, chances = names(decision, classifier.labels), dict(zip(classifier.labels, row, strict=True))
                 print(_line(text, answer, chances, as_json=arguments.json))

@@ -28,7 +28,7 @@ from pipeline.text.labelled import labels_of
 from pipeline.training.processes import processes
 from pipeline.transfer.baseline import as_linear, no_vectors, tfidf_svm, without_body
 from pipeline.transfer.classifier import quiet_transformers
-from pipeline.transfer.given import class_order, has_several
+from pipeline.transfer.given import class_order, is_multi_label
 from pipeline.transfer.joining import mixed
 from pipeline.transfer.linear import Linear
 from pipeline.transfer.shipped import Frozen, classify, load, save_frozen
@@ -64,7 +64,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     choice = finetuned(run)["choice"]
     answer = networks if choice["answer"] == "network" else choice["answer"]
     said["test"] = said[answer]
-    decide = partial(decisions.decided, several=true.ndim == 2)
+    decide = partial(decisions.decided, multi_label=true.ndim == 2)
     # decisions, by kind of classifier, of each seed
     seen = {name: [decide(each) for each in seeds.values()] for name, seeds in said.items()}
     fitted = baselines(run, labels)
@@ -170,7 +170,7 @@ def finetuned(run: Run) -> dict[str, Any]:
 
 def truth(rows: list[Document], labels: list[str]) -> Truth:
     """The class of each row; or, where rows have lists of labels, 0 or 1 for each class: (documents, classes)."""
-    if has_several(rows):
+    if is_multi_label(rows):
         return np.array([[int(label in row["label"]) for label in labels] for row in rows])
     return np.array([labels.index(row["label"]) for row in rows])
 
@@ -195,7 +195,8 @@ def said_by_baselines(run: Run, fitted: dict[str, Linear], texts: list[str], lab
     by_words = fasttext_logistic(corpus, *training_documents(run, labels))
     none = no_vectors(texts)
     said = {
-        name: decisions.decided(each.probabilities(texts, none), several=each.several) for name, each in fitted.items()
+        name: decisions.decided(each.probabilities(texts, none), multi_label=each.multi_label)
+        for name, each in fitted.items()
     }
     majority = truth([{"label": largest_class(run)["label"]}] * len(texts), labels)
     return {**said, "fasttext_logistic": by_words.predict(texts), "majority": majority}
@@ -214,7 +215,7 @@ def largest_class(run: Run) -> dict[str, Any]:
     train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
     sizes = Counter(tuple(sorted(labels_of(row))) for row in train)
     ((commonest, count),) = sizes.most_common(1)
-    return {"label": [*commonest] if has_several(train) else commonest[0], "share": count / len(train)}
+    return {"label": [*commonest] if is_multi_label(train) else commonest[0], "share": count / len(train)}
 
 
 def evidence(
@@ -239,11 +240,11 @@ def evidence(
 def hardest(test: list[Document], said: list[Table], labels: list[str]) -> list[Document]:
     """The documents that the mean over seeds is wrong about, the surest first, at most ``HARDEST``."""
     mean_of_seeds, true = np.mean(said, 0), truth(test, labels)
-    decided = decisions.decided(mean_of_seeds, several=true.ndim == 2)
+    decided = decisions.decided(mean_of_seeds, multi_label=true.ndim == 2)
     chance, of_label = (
         decisions.of_truth(mean_of_seeds, each).reshape(len(test), -1).prod(1) for each in (decided, true)
     )
-    wrong = ~np.stack([decisions.right(decisions.decided(one, several=true.ndim == 2), true) for one in said])
+    wrong = ~np.stack([decisions.right(decisions.decided(one, multi_label=true.ndim == 2), true) for one in said])
     missed = np.flatnonzero(~decisions.right(decided, true))
     return [
         {
@@ -259,7 +260,8 @@ def hardest(test: list[Document], said: list[Table], labels: list[str]) -> list[
     ]
 
 
-def predictions(test: list[Document], said: Table, labels: list[str]) -> list[Document]:
+def predictions(test: list[Document], probabilities: Table, labels: list[str]) -> list[Document]:
+    answers = decisions.decided(probabilities, multi_label=is_multi_label(test))
     return [
         {
             "id": row["id"],
@@ -267,7 +269,7 @@ def predictions(test: list[Document], said: Table, labels: list[str]) -> list[Do
             "predicted": decisions.names(decided, labels),
             "probabilities": {label: round(float(p), 6) for label, p in zip(labels, each, strict=True)},
         }
-        for row, each, decided in zip(test, said, decisions.decided(said, several=has_several(test)), strict=True)
+        for row, each, decided in zip(test, probabilities, answers, strict=True)
     ]
 
 

@@ -264,7 +264,7 @@ def test_every_classifier_holds_the_temperature_that_dev_gives_it(done: tuple[Ru
         model, tokenizer = classifier.load(run.input(f"finetune/{name}"))
         ids, _ = encode(tokenizer, [row["text"] for row in dev], 12)
         table = training.logits(Accelerator(cpu=True), model, ids, tokenizer.pad_token_id)
-        fitted = calibration.temperature(table.numpy(), [LABELS.index(row["label"]) for row in dev])
+        fitted = calibration.fit_temperature(table.numpy(), [LABELS.index(row["label"]) for row in dev])
         assert classifier.temperature(model) == pytest.approx(fitted, rel=0.02)
     assert classifier.temperature(model) != 1
 
@@ -322,8 +322,8 @@ def test_without_a_dev_split_train_is_cross_validated(
     assert [p.name for p in run.input("finetune/folds/fold-4").iterdir()] == ["training.json"]
     rows = [json.loads(line) for line in run.input("finetune/metrics.jsonl").read_text("utf-8").splitlines()]
     stories = [json.loads(path.read_text("utf-8")) for path in run.input("finetune/folds").glob("*/training.json")]
-    heat = classifier.temperature(classifier.load(run.input("finetune/model"))[0])
-    assert heat == pytest.approx(math.prod(story["temperature"] for story in stories) ** (1 / 5))
+    temperature = classifier.temperature(classifier.load(run.input("finetune/model"))[0])
+    assert temperature == pytest.approx(math.prod(story["temperature"] for story in stories) ** (1 / 5))
     assert {row["fold"] for row in rows if "fold" in row} == set(range(given.FOLDS))
     assert all(("fold" in row) == ("dev_nats" in row) for row in rows)
 

@@ -196,10 +196,10 @@ def test_the_head_answers_with_several_dropouts_of_one_body(tmp_path: Path, fami
     expected = nats + 2 * (apart / len(pairs) / 2 * BATCH["targets"].sum(-1)).sum()
     assert float(loss) == pytest.approx(float(expected), rel=1e-4)
     seen.clear()
-    several = training._summed_loss(model, BATCH, Finetune(dropout=0.4, dropout_samples=2), several=True).detach()
+    summed = training._summed_loss(model, BATCH, Finetune(dropout=0.4, dropout_samples=2), multi_label=True).detach()
     wanted = BATCH["targets"].repeat(2, 1)
     each = torch.nn.functional.binary_cross_entropy_with_logits(seen[0], wanted, reduction="none").sum(-1).view(2, -1)
-    assert float(several) == pytest.approx(float(each.mean(0)[:2].sum()), rel=1e-4), "the last counts for nothing"
+    assert float(summed) == pytest.approx(float(each.mean(0)[:2].sum()), rel=1e-4), "the last counts for nothing"
     seen.clear()
     with torch.no_grad():
         model.eval()(BATCH["input_ids"], attention_mask=BATCH["attention_mask"])

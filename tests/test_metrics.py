@@ -15,7 +15,7 @@ def certain(documents: int, classes: int = 4, seed: int = 0) -> tuple[calibratio
     """Logits whose probabilities are exactly right, and classes drawn from them."""
     chance = np.random.default_rng(seed)
     logits = chance.normal(size=(documents, classes))
-    shares = calibration.reheated(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), 1)
+    shares = calibration.at_temperature(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), 1)
     return logits, [int(chance.choice(classes, p=row)) for row in shares]
 
 
@@ -52,19 +52,19 @@ def test_rounding_is_no_difference() -> None:
 
 def test_the_temperature_undoes_overconfidence_and_changes_no_answer() -> None:
     logits, true = certain(4000)
-    assert calibration.temperature(3 * logits, true) == pytest.approx(3, rel=0.08)
-    assert calibration.temperature(logits / 3, true) == pytest.approx(1 / 3, rel=0.08)
+    assert calibration.fit_temperature(3 * logits, true) == pytest.approx(3, rel=0.08)
+    assert calibration.fit_temperature(logits / 3, true) == pytest.approx(1 / 3, rel=0.08)
     right = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    hot = calibration.reheated(right, 1 / 3)
+    hot = calibration.at_temperature(right, 1 / 3)
     assert (hot.argmax(-1) == right.argmax(-1)).all()
-    assert np.allclose(calibration.reheated(hot, 3), right)
+    assert np.allclose(calibration.at_temperature(hot, 3), right)
     assert calibration.measured(hot, true)["ece"] > 0.2
     assert calibration.measured(right, true)["ece"] < 0.03
     assert calibration.measured(hot, true)["nats"] > calibration.measured(right, true)["nats"]
 
 
 def test_a_few_documents_that_are_all_right_leave_the_temperature_finite() -> None:
-    assert 1 < calibration.temperature(np.eye(3) * 5, [0, 1, 2]) < 10
+    assert 1 < calibration.fit_temperature(np.eye(3) * 5, [0, 1, 2]) < 10
 
 
 def test_the_calibration_error_is_the_gap_in_each_bin_weighted_by_its_documents() -> None:

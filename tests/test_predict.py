@@ -58,11 +58,11 @@ def test_it_says_what_plain_transformers_says(
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def heated(model: Path, heat: float, folder: Path) -> Path:
+def with_temperature(model: Path, temperature: float, folder: Path) -> Path:
     """A copy of ``model`` with a temperature."""
-    copy = shutil.copytree(model, folder / str(heat))
+    copy = shutil.copytree(model, folder / str(temperature))
     settings = json.loads((model / "config.json").read_text("utf-8"))
-    (copy / "config.json").write_text(json.dumps({**settings, "calibration_temperature": heat}), "utf-8")
+    (copy / "config.json").write_text(json.dumps({**settings, "calibration_temperature": temperature}), "utf-8")
     return copy
 
 
@@ -70,11 +70,11 @@ def test_probabilities_are_those_of_the_models_temperature(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = []
-    for heat in (10.0, 40.0):
-        assert run(monkeypatch, heated(model, heat, tmp_path), "--json", "--text", TEXTS[0]) == 0
+    for temperature in (10.0, 40.0):
+        assert run(monkeypatch, with_temperature(model, temperature, tmp_path), "--json", "--text", TEXTS[0]) == 0
         said.append(json.loads(capsys.readouterr().out)["probabilities"])
     plain, cooled = (list(row.values()) for row in said)
-    assert cooled == pytest.approx(calibration.reheated([plain], 4)[0], abs=1e-4)
+    assert cooled == pytest.approx(calibration.at_temperature([plain], 4)[0], abs=1e-4)
     assert max(cooled) < max(plain)
 
 
@@ -82,7 +82,7 @@ def test_texts_meet_the_tokenizer_in_the_form_of_the_corpus(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = []
-    folder = heated(model, 20.0, tmp_path)  # so that no probability is 1
+    folder = with_temperature(model, 20.0, tmp_path)  # so that no probability is 1
     for text in ("ଧାନ ଖେଳାଳି", "ଧାନ", "\ufeffଧାନ&nbsp;<b>ଖେ\u00adଳାଳି</b>"):
         assert run(monkeypatch, folder, "--json", "--text", text) == 0
         said.append(json.loads(capsys.readouterr().out))

@@ -195,12 +195,13 @@ def test_a_baseline_is_fitted_once_also_where_it_is_the_model_to_use(
     assert len(fitted) == 1
 
 
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("multi_label", [False, True])
 def test_a_baseline_that_is_the_model_to_use_can_be_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, multi_label: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = [{**row, "label": [row["label"]] if several else row["label"]} for row in upstream.documents("train", 60)]
+    given = upstream.documents("train", 60)
+    rows = [{**row, "label": [row["label"]] if multi_label else row["label"]} for row in given]
     run = upstream.make_run(tmp_path, "bert", {"train": rows})
     labels, asked = sorted(upstream.WORDS), [row["text"] for row in upstream.documents("asked", 30)]
     learned = [str(row["text"]) for row in rows], score.truth(rows, labels)
@@ -209,11 +210,11 @@ def test_a_baseline_that_is_the_model_to_use_can_be_used(
         assert score.offered(fitted, name, labels, tmp_path) == "score/offer"
         model = load(find_model(str(tmp_path / "offer"))[0])
         said = classify(Accelerator(cpu=True), model, asked)
-        decided = decisions.decided(said, several=several)
-        assert model.several == several
+        decided = decisions.decided(said, multi_label=multi_label)
+        assert model.multi_label == multi_label
         if name == "tfidf_svm":
             assert decided.tolist() == tfidf_svm(*learned).predict(asked).tolist()
-        elif not several:
+        elif not multi_label:
             assert said.sum(1) == pytest.approx(1)
         assert {path.name for path in (tmp_path / "offer").iterdir()} == {"classifier.json", "linear.skops"}
     assert score.offered(fitted, "transfer", labels, tmp_path) == "finetune/model"
@@ -246,9 +247,9 @@ def test_the_lexical_baseline_reaches_its_known_accuracy(akshara_data: Path) -> 
     assert right / 204 == pytest.approx(0.735, abs=0.001)
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_a_draw_without_a_class_says_nothing_against_a_perfect_classifier(several: bool) -> None:
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_draw_without_a_class_says_nothing_against_a_perfect_classifier(multi_label: bool) -> None:
     classes = np.repeat([0, 1, 2, 3], [20, 20, 20, 1])
-    true = np.eye(4, dtype=int)[classes] if several else classes
+    true = np.eye(4, dtype=int)[classes] if multi_label else classes
     values = bootstrap.resampled(bootstrap.draws(61, 200), [true], true, 4)["macro_f1"]
     assert bootstrap.interval(values) == (1, 1)

@@ -93,7 +93,7 @@ def test_the_loss_is_that_of_each_class_by_itself(tmp_path: Path) -> None:
     settings = Finetune(epochs=1, dropout=0)
     model, _ = classifier.pretrained(tmp_path, LABELS, 0, settings)
     table = np.array([[1, 0, 1], [0, 1, 0], [0, 1, 1]], np.float32)
-    data = Labelled([[1, 5, 2], [1, 6, 2], [1, 7, 2]], table, several=True)
+    data = Labelled([[1, 5, 2], [1, 6, 2], [1, 7, 2]], table, multi_label=True)
     said = training.logits(Accelerator(cpu=True), model, data.ids, 0)
     each = torch.nn.functional.binary_cross_entropy_with_logits(said, torch.from_numpy(table), reduction="none")
     assert training.evaluation(said, data)["dev_nats"] == pytest.approx(float(each.sum(1).mean()), abs=1e-5)
@@ -103,9 +103,9 @@ def test_the_loss_is_that_of_each_class_by_itself(tmp_path: Path) -> None:
 
 def test_decisions_are_from_a_half_and_right_where_all_are() -> None:
     logits = np.array([[2.0, -1.0], [0.5, 0.5], [-3.0, 1.0]])
-    table = decisions.probabilities(logits, several=True)
+    table = decisions.probabilities(logits, multi_label=True)
     assert table == pytest.approx(1 / (1 + np.exp(-logits)))
-    found, truth = decisions.decided(table, several=True), np.array([[1, 0], [1, 0], [0, 1]])
+    found, truth = decisions.decided(table, multi_label=True), np.array([[1, 0], [1, 0], [0, 1]])
     assert found.tolist() == [[1, 0], [1, 1], [0, 1]]
     assert decisions.right(found, truth).tolist() == [True, False, True]
     nats = -np.log(np.where(truth, table, 1 - table)).sum(1).mean()
@@ -114,7 +114,7 @@ def test_decisions_are_from_a_half_and_right_where_all_are() -> None:
     chance = np.random.default_rng(0)
     logits = chance.normal(size=(3000, 2))
     truth = (chance.random((3000, 2)) < 1 / (1 + np.exp(-logits))).astype(int)
-    assert decisions.temperature(3 * logits, truth) == pytest.approx(3, rel=0.1)
+    assert decisions.fit_temperature(3 * logits, truth) == pytest.approx(3, rel=0.1)
 
 
 def test_the_bootstrap_computes_the_figures_that_evaluate_does() -> None:

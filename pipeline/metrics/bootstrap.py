@@ -106,7 +106,7 @@ def resampled(
     """Every figure of every draw (resamples), averaged over the ``seeds``' predicted classes."""
     table = np.asarray(true)
     if table.ndim == 2:
-        return _resampled_several(drawn, seeds, table)
+        return _resampled_multi_label(drawn, seeds, table)
     figures = FIGURES | OF_ORDER if ordered else FIGURES
     sums = {name: np.zeros(len(drawn)) for name in figures}
     for predicted in seeds:
@@ -118,7 +118,7 @@ def resampled(
     return {name: total / len(seeds) for name, total in sums.items()}
 
 
-def _resampled_several(drawn: Floats, seeds: Sequence[npt.ArrayLike], true: npt.NDArray[Any]) -> dict[str, Floats]:
+def _resampled_multi_label(drawn: Floats, seeds: Sequence[npt.ArrayLike], true: npt.NDArray[Any]) -> dict[str, Floats]:
     """``resampled`` where ``seeds`` and ``true`` hold 0 or 1 for each class: (documents, classes)."""
     sums = {name: np.zeros(len(drawn)) for name in ("accuracy", "micro_f1", "macro_f1")}
     occurring = drawn @ true > 0

@@ -13,10 +13,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 BINS = 10  # of equal width: with a few hundred documents more of them would hold chance alone
-HOTTEST = 20.0  # the temperature lies between this and its inverse
+MAX_TEMPERATURE = 20.0  # the least is its inverse
 
 
-def temperature(logits: npt.ArrayLike, true: Sequence[int]) -> float:
+def fit_temperature(logits: npt.ArrayLike, true: Sequence[int]) -> float:
     """The temperature at which ``logits`` (documents, classes) give the ``true`` classes the least loss.
 
     One more document, of all classes in equal parts, keeps it finite where every answer is right.
@@ -29,14 +29,14 @@ def temperature(logits: npt.ArrayLike, true: Sequence[int]) -> float:
         nats = -_log_softmax(table / np.exp(log_temperature))
         return float(nats[rows, true].sum() + nats.mean())
 
-    limit = np.log(HOTTEST)
+    limit = np.log(MAX_TEMPERATURE)
     return float(np.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded").x))
 
 
-def reheated(probabilities: npt.ArrayLike, factor: float) -> Floats:
-    """``probabilities`` (documents, classes) as they would be at ``factor`` times the temperature."""
+def at_temperature(probabilities: npt.ArrayLike, temperature: float) -> Floats:
+    """``probabilities`` (documents, classes) as they would be with their logits divided by ``temperature``."""
     logs = np.log(np.maximum(np.asarray(probabilities, np.float64), np.finfo(np.float64).tiny))
-    return np.asarray(np.exp(_log_softmax(logs / factor)))
+    return np.asarray(np.exp(_log_softmax(logs / temperature)))
 
 
 def measured(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any]:
@@ -69,19 +69,20 @@ def measured(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any
 
 
 def before_and_after(
-    probabilities: npt.NDArray[Any], true: npt.NDArray[np.integer[Any]], heat: float | None
+    probabilities: npt.NDArray[Any], true: npt.NDArray[np.integer[Any]], temperature: float | None
 ) -> dict[str, Any]:
-    """``measured`` of ``probabilities`` (documents, classes) at the temperature ``heat``, and as they were without it.
+    """``measured`` of ``probabilities`` (documents, classes) at ``temperature``, and as they were without it.
 
     ``true``: classes (documents), or 0 and 1 (documents, classes) where a document may have several: each decision then
-    counts by itself. Without ``heat`` there is no before.
+    counts by itself. Without a temperature there is no before.
     """
     if true.ndim == 2:
         probabilities, true = np.stack([1 - probabilities.ravel(), probabilities.ravel()], 1), true.ravel()
     after = {"after": measured(probabilities, true.tolist())}
-    if heat is None:
+    if temperature is None:
         return after
-    return {"temperature": heat, "before": measured(reheated(probabilities, 1 / heat), true.tolist()), **after}
+    before = measured(at_temperature(probabilities, 1 / temperature), true.tolist())
+    return {"temperature": temperature, "before": before, **after}
 
 
 def softmax(table: npt.ArrayLike) -> Floats:

@@ -76,4 +76,4 @@ def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Iterable
     )
     ids, _ = encode(bench.tokenizer, texts, bench.tokenizer.model_max_length)
     train = bench.splits["train"]
-    return Labelled(train.ids + ids, np.concatenate([train.targets, table.astype(np.float32)]), train.several)
+    return Labelled(train.ids + ids, np.concatenate([train.targets, table.astype(np.float32)]), train.multi_label)

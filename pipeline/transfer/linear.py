@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from pipeline.metrics.decisions import Truth, probabilities, temperature
+from pipeline.metrics.decisions import Truth, fit_temperature, probabilities
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -51,10 +51,10 @@ class Linear(NamedTuple):
         """Of the classes: (documents, classes). ``vectors``: (documents, layers, width)."""
         words = self.lexical.transform(texts) if self.lexical else None
         rows = _joined(words, vectors - self.centres, self.weights)
-        return probabilities(_logits(self.machine, rows) / self.temperature, several=self.several)
+        return probabilities(_logits(self.machine, rows) / self.temperature, multi_label=self.multi_label)
 
     @property
-    def several(self) -> bool:
+    def multi_label(self) -> bool:
         return bool(getattr(self.machine, "multilabel_", False))
 
 
@@ -98,8 +98,8 @@ def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Cho
     words = lexical.fit_transform(texts) if lexical else None
     rows = _joined(words, vectors - centres, choice.weights)
     machine = _machine(choice.machine, choice.regularisation, truth, words if choice.by_class else None)
-    heat = settle_temperature(machine, rows, truth)
-    return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, truth), heat)
+    temperature = settle_temperature(machine, rows, truth)
+    return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, truth), temperature)
 
 
 def settle_temperature(machine: Any, rows: sparse.csr_matrix, truth: Truth) -> float:
@@ -114,7 +114,7 @@ def settle_temperature(machine: Any, rows: sparse.csr_matrix, truth: Truth) -> f
             logits, asked = logits[:, told].reshape(-1, 1), asked[:, told].reshape(-1, 1)
         said.append(logits)
         true.append(asked)
-    return temperature(np.concatenate(said), np.concatenate(true))
+    return fit_temperature(np.concatenate(said), np.concatenate(true))
 
 
 def save(linear: Linear, folder: Path) -> None:

@@ -12,7 +12,7 @@ from pipeline.artifacts import write_json
 from pipeline.config import Finetune
 from pipeline.console import log
 from pipeline.metrics import decisions
-from pipeline.metrics.decisions import Table, temperature
+from pipeline.metrics.decisions import Table, fit_temperature
 from pipeline.text.documents import Document
 from pipeline.transfer import classifier
 from pipeline.transfer.bench import Bench, suit_windows
@@ -132,8 +132,8 @@ def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
     start = classifier.scratch if strategy == "scratch" else classifier.pretrained
     one_head = bench.settings.ship == "soup" and strategy != "scratch"
     model, origin = start(bench.checkpoint, bench.labels, 0 if one_head else job.seed, bench.settings)
-    if bench.splits["train"].several:
-        model.config.problem_type = classifier.SEVERAL
+    if bench.splits["train"].multi_label:
+        model.config.problem_type = classifier.MULTI_LABEL
     suit_windows(model, bench)
     require_vocabulary(bench.splits["train"].ids, model)
     data, dev = _parts(bench.splits, job.fold)
@@ -149,13 +149,15 @@ def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
 
 def examined(bench: Bench, model: Any, dev: Labelled | None) -> dict[str, Any]:
     """Give ``model`` its temperature; it, and the logits of the documents that it was fitted on, if any."""
+    outcome: dict[str, Any] = {}
     if dev is None:
-        heat, told = _folds_temperature(bench.out), {}
+        outcome["temperature"] = _folds_temperature(bench.out)
     else:
         unseen = logits(bench.accelerator, model, dev.ids, bench.tokenizer.pad_token_id).numpy()
-        heat, told = temperature(unseen, dev.truth()), {"unseen_logits": unseen.tolist(), "several": dev.several}
-    model.config.calibration_temperature = heat
-    return {"temperature": heat, **told}
+        outcome["temperature"] = fit_temperature(unseen, dev.truth())
+        outcome |= {"unseen_logits": unseen.tolist(), "several": dev.multi_label}
+    model.config.calibration_temperature = outcome["temperature"]
+    return outcome
 
 
 def held_out(splits: dict[str, Labelled]) -> list[list[int]]:
@@ -173,7 +175,8 @@ def unseen_probabilities(stories: dict[Job, Any]) -> list[Table]:
 
 def probabilities(story: dict[str, Any]) -> Table:
     """What a network says of the documents that it did not learn from: (documents, classes)."""
-    return decisions.probabilities(np.asarray(story["unseen_logits"]) / story["temperature"], several=story["several"])
+    unseen = np.asarray(story["unseen_logits"])
+    return decisions.probabilities(unseen / story["temperature"], multi_label=story["several"])
 
 
 def _folds_temperature(out: Path) -> float:
