@@ -84,8 +84,8 @@ def _beginning(
     vectors = partial(piece_vectors, data.blocks, len(tokenizer), special=data.special, seed=settings.seed)
     by_company = vectors if settings.start == "vectors" else None
     new_model, pieces = continued(folder, tokenizer, settings.length_tokens, by_company)
-    said = ", ".join(f"{count:,} {how}" for how, count in pieces.items())
-    log.info("pretrain: from %s, its architecture in place of model.*; pieces: %s", settings.init, said)
+    counts = ", ".join(f"{count:,} {how}" for how, count in pieces.items())
+    log.info("pretrain: from %s, its architecture in place of model.*; pieces: %s", settings.init, counts)
     weights = {path.name: sha256(path) for path in files_of(folder, ("*.safetensors",))}
     return new_model, {"init": {"name": settings.init, "sha256": weights, "pieces": pieces}}
 

@@ -85,7 +85,7 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
     assert not run.input("finetune/model/classifier.json").exists()
 
     bench, _ = open_bench(run, run.input("finetune"))
-    stories: dict[networks.Job, Any] = {networks.Job("full", seed, f"seed-{seed}"): {} for seed in (0, 1)}
+    outcomes: dict[networks.Job, Any] = {networks.Job("full", seed, f"seed-{seed}"): {} for seed in (0, 1)}
     corpus = list(read_jsonl(run.input("filter/train.jsonl")))
     texts = passages(corpus, list(map(len, bench.texts["train"])), 40)
     names = ("seed-0", "seed-1", *(["linear/seed-0"] if share < 1 else []))
@@ -93,7 +93,7 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
         shipped.classify(processes(), shipped.load(run.input(f"finetune/{name}")), texts) for name in names
     )
     for given in (share, *([0.0] if linear else [])):  # 0: the linear classifier is the teacher
-        data = ensembles.taught(bench, stories, given, corpus)
+        data = ensembles.taught(bench, outcomes, given, corpus)
         assert len(data.ids) == 60 + 40
         np.testing.assert_array_equal(data.targets[:60], bench.splits["train"].targets)
         teacher = given * (one + two) / 2 + (1 - given) * sum(linear)

@@ -25,7 +25,7 @@ BATCH = {
     "input_ids": torch.tensor([[1, 5, 9, 2], [1, 7, 2, 0], [1, 8, 2, 0]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 0]]),
     "targets": torch.tensor([[1.0, 0, 0], [0, 0.5, 0], [0, 0, 0]]),  # the last counts for nothing
-    "chance": torch.tensor([0, 0, 0]),
+    "dropout_seed": torch.tensor([0, 0, 0]),
 }
 
 

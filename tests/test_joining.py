@@ -129,12 +129,12 @@ def test_what_is_shipped_says_what_its_parts_say_in_their_shares(
     choice, texts = counts["choice"], [row["text"] for row in splits["train"]]
     folder, accelerator = run.input("finetune"), Accelerator(cpu=True)
     said = shipped.classify(accelerator, shipped.load(folder / "model"), texts)
-    by_linear = shipped.classify(accelerator, shipped.load(folder / "linear" / "seed-0"), texts)
+    linear_probabilities = shipped.classify(accelerator, shipped.load(folder / "linear" / "seed-0"), texts)
     if choice["answer"] == "linear":
-        expected = by_linear
+        expected = linear_probabilities
     else:
-        by_network = shipped.classify(accelerator, shipped.load(folder / counts["shipped"]), texts)
-        expected = choice["share"] * by_network + (1 - choice["share"]) * by_linear
+        network_probabilities = shipped.classify(accelerator, shipped.load(folder / counts["shipped"]), texts)
+        expected = choice["share"] * network_probabilities + (1 - choice["share"]) * linear_probabilities
     np.testing.assert_allclose(said, expected, atol=1e-9)
     np.testing.assert_allclose(said.sum(1), 1, atol=1e-6)
     assert strategy != "hybrid" or 0 < choice["share"] < 1

@@ -91,8 +91,8 @@ def test_options_reach_every_network_and_what_is_shipped_says_what_it_said_of_de
         assert (settings.pooling, settings.window_tokens) == ("attention", 12)
     texts = [row["text"] for row in read_jsonl(run.input("fetch/labelled/dev.jsonl"))]
     said = shipped.classify(Accelerator(cpu=True), shipped.load(tmp_path / "out" / "model"), texts)
-    story = json.loads((tmp_path / "out" / "seed-0" / "training.json").read_text("utf-8"))
-    expected = softmax(np.asarray(story["unseen_logits"]) / story["temperature"])
+    outcome = json.loads((tmp_path / "out" / "seed-0" / "training.json").read_text("utf-8"))
+    expected = softmax(np.asarray(outcome["unseen_logits"]) / outcome["temperature"])
     assert said == pytest.approx(expected, abs=1e-5)
 
 

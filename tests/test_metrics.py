@@ -13,10 +13,10 @@ from pipeline.metrics.verdict import verdict
 
 def certain(documents: int, classes: int = 4, seed: int = 0) -> tuple[calibration.Floats, list[int]]:
     """Logits whose probabilities are exactly right, and classes drawn from them."""
-    chance = np.random.default_rng(seed)
-    logits = chance.normal(size=(documents, classes))
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(documents, classes))
     shares = calibration.at_temperature(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), 1)
-    return logits, [int(chance.choice(classes, p=row)) for row in shares]
+    return logits, [int(rng.choice(classes, p=row)) for row in shares]
 
 
 def test_mcnemar_throws_a_coin_for_each_document_that_one_gets_right() -> None:

@@ -27,9 +27,9 @@ LETTERS, VOWELS = "କଖଗଘଚଛଜଝଟଠଡଢଣତଥଦଧନପଫ�
 
 def documents(count: int) -> str:
     """That many lines of words that chance has made, alike in nothing."""
-    chance = random.Random(0)
-    words = ["".join(chance.choice(LETTERS) + chance.choice(VOWELS) for _ in range(3)) for _ in range(2000)]
-    return "".join(f"{' '.join(chance.choices(words, k=12))}।\n" for _ in range(count))
+    rng = random.Random(0)
+    words = ["".join(rng.choice(LETTERS) + rng.choice(VOWELS) for _ in range(3)) for _ in range(2000)]
+    return "".join(f"{' '.join(rng.choices(words, k=12))}।\n" for _ in range(count))
 
 
 @pytest.fixture

@@ -36,9 +36,9 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def test_the_bootstrap_computes_the_figures_that_evaluate_does() -> None:
-    chance = np.random.default_rng(1)
-    true = chance.integers(0, 4, 90).tolist()  # a fifth class is never true
-    predicted = [t if chance.random() < 0.6 else int(chance.integers(0, 5)) for t in true]
+    rng = np.random.default_rng(1)
+    true = rng.integers(0, 4, 90).tolist()  # a fifth class is never true
+    predicted = [t if rng.random() < 0.6 else int(rng.integers(0, 5)) for t in true]
     whole = bootstrap.confusions(np.ones((1, 90)), predicted, true, 5)
     assert whole[0].tolist() == scores.measure("confusion_matrix", predicted, true, labels=list(range(5)))
     expected = scores.summary(predicted, true)

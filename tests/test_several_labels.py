@@ -29,10 +29,10 @@ LABELS = sorted(upstream.WORDS)
 
 def documents(split: str, count: int) -> list[dict[str, Any]]:
     """Documents with words of one class or of two."""
-    chance, rows = random.Random(split), []
+    rng, rows = random.Random(split), []
     for i in range(count):
-        own = chance.sample(LABELS, chance.choice([1, 2]))
-        words = [word for label in own for word in chance.choices(upstream.WORDS[label], k=4)]
+        own = rng.sample(LABELS, rng.choice([1, 2]))
+        words = [word for label in own for word in rng.choices(upstream.WORDS[label], k=4)]
         rows.append({"id": f"{split}-{i}", "text": " ".join(words), "label": own})
     return rows
 
@@ -111,15 +111,15 @@ def test_decisions_are_from_a_half_and_right_where_all_are() -> None:
     nats = -np.log(np.where(truth, table, 1 - table)).sum(1).mean()
     assert decisions.measured(table, truth) == pytest.approx({"accuracy": 2 / 3, "nats": nats})
     assert comparison.mcnemar(found, truth, truth)["only_theirs_right"] == 1
-    chance = np.random.default_rng(0)
-    logits = chance.normal(size=(3000, 2))
-    truth = (chance.random((3000, 2)) < 1 / (1 + np.exp(-logits))).astype(int)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3000, 2))
+    truth = (rng.random((3000, 2)) < 1 / (1 + np.exp(-logits))).astype(int)
     assert decisions.fit_temperature(3 * logits, truth) == pytest.approx(3, rel=0.1)
 
 
 def test_the_bootstrap_computes_the_figures_that_evaluate_does() -> None:
-    chance = np.random.default_rng(1)
-    true, predicted = (chance.random((40, 4)) < 0.4).astype(int), (chance.random((40, 4)) < 0.4).astype(int)
+    rng = np.random.default_rng(1)
+    true, predicted = (rng.random((40, 4)) < 0.4).astype(int), (rng.random((40, 4)) < 0.4).astype(int)
     true[:, 3] = 0  # never true
     whole = bootstrap.resampled(np.ones((1, 40)), [predicted, true], true, 4)
     for name, expected in scores.summary(predicted, true).items():

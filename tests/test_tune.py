@@ -89,9 +89,9 @@ def test_a_trial_measures_a_network_on_documents_that_it_did_not_learn_from(
     measured: list[Any] = []
 
     def learned(job: networks.Job, bench: Any) -> Any:
-        model, story = networks.learn(job, bench)
-        measured.append((job.fold, len(story["unseen_logits"]), story["epochs"][-1]["dev_accuracy"]))
-        return model, story
+        model, outcome = networks.learn(job, bench)
+        measured.append((job.fold, len(outcome["unseen_logits"]), outcome["epochs"][-1]["dev_accuracy"]))
+        return model, outcome
 
     monkeypatch.setattr(tune, "learn", learned)
     tune.work(run)

@@ -21,10 +21,10 @@ def draws(documents: int, resamples: int) -> Floats:
 
     The same numbers give the same draws.
     """
-    chance, drawn = np.random.default_rng(0), np.empty((resamples, documents))
+    rng, drawn = np.random.default_rng(0), np.empty((resamples, documents))
     for start in range(0, resamples, CHUNK):  # in whole numbers, they would all be held twice
         part = drawn[start : start + CHUNK]
-        part[:] = chance.multinomial(documents, [1 / documents] * documents, len(part))
+        part[:] = rng.multinomial(documents, [1 / documents] * documents, len(part))
     return drawn
 
 

@@ -38,10 +38,10 @@ def right(decisions: npt.ArrayLike, truth: npt.ArrayLike) -> npt.NDArray[np.bool
 def measured(table: Table, truth: npt.ArrayLike) -> dict[str, float]:
     """Accuracy and loss in nats a document of probabilities (documents, classes)."""
     truth = np.asarray(truth)
-    chance = of_truth(table, truth)
+    likelihood = of_truth(table, truth)
     return {
         "accuracy": float(right(decided(table, multi_label=truth.ndim == 2), truth).mean()),
-        "nats": float(-np.log(np.maximum(chance, 1e-12)).reshape(len(truth), -1).sum(1).mean()),
+        "nats": float(-np.log(np.maximum(likelihood, 1e-12)).reshape(len(truth), -1).sum(1).mean()),
     }
 
 

@@ -63,8 +63,8 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
         unknown[split] = only_unknown(tokenizer, ids)
         if unknown[split]:
             log.warning("finetune: %d documents of %s hold no piece that the tokenizer knows", unknown[split], split)
-    told = " and ".join(f"{count:,} of {split}" for split, count in cut.items())
-    log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, told)
+    cuts = " and ".join(f"{count:,} of {split}" for split, count in cut.items())
+    log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cuts)
     texts = {split: [row["text"] for row in rows] for split, rows in documents.items()}
     weights = token_weights(stream(run.input("encode"), "train"), tokenizer.all_special_ids, len(tokenizer))
     return Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, weights, out), {

@@ -168,7 +168,7 @@ def micro_batches(
     for piece in mine or [0]:
         share = collate([data.ids[i] for i in pieces[piece]], pad)
         share["targets"] = torch.from_numpy(data.targets[pieces[piece]] * bool(mine))
-        share["chance"] = torch.tensor([*where, piece])
+        share["dropout_seed"] = torch.tensor([*where, piece])
         shares.append(to_device(share, accelerator.device))
     return shares
 
@@ -185,15 +185,15 @@ def _summed_loss(model: torch.nn.Module, batch: Batch, settings: Finetune, multi
     samples, passes = settings.dropout_samples, 2 if settings.r_drop else 1
     inputs = {name: batch[name].repeat(passes, 1) for name in ("input_ids", "attention_mask")}
     with head_dropouts(model, samples):
-        said = model(**inputs).logits.float()
+        logits = model(**inputs).logits.float()
     times = samples * passes
     wanted = batch["targets"].repeat(times, 1)
     if multi_label:
-        nats = F.binary_cross_entropy_with_logits(said, wanted, reduction="none").sum(-1)
+        nats = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
         return (nats * wanted.any(-1)).sum() / times
-    loss = F.cross_entropy(said, wanted, reduction="sum") / times
+    loss = F.cross_entropy(logits, wanted, reduction="sum") / times
     if settings.r_drop:
-        one, other = said.log_softmax(-1).unflatten(0, (samples, passes, -1)).unbind(1)
+        one, other = logits.log_softmax(-1).unflatten(0, (samples, passes, -1)).unbind(1)
         apart = ((one.exp() - other.exp()) * (one - other)).sum(-1).mean(0) / 2
         loss = loss + settings.r_drop * (apart * batch["targets"].sum(-1)).sum()
     return loss
