@@ -32,8 +32,8 @@ def finished(root: Path, *settings: str, dev: bool = True) -> tuple[Run, dict[st
 def scored(run: Run, out: Path) -> dict[str, Any]:
     out.mkdir()
     score.work(run, out)
-    told: dict[str, Any] = json.loads((out / "scores.json").read_text("utf-8"))
-    return told
+    result: dict[str, Any] = json.loads((out / "scores.json").read_text("utf-8"))
+    return result
 
 
 @pytest.mark.parametrize("dev", [True, False])
@@ -65,9 +65,9 @@ def test_a_soup_is_the_mean_of_networks_that_started_from_one_head(
     assert {row["strategy"] for row in read_jsonl(run.input("finetune/metrics.jsonl"))} == {"full", "scratch"}
     if not dev:
         return
-    told = scored(run, tmp_path / "out")
-    assert told["answer"] == "soup"
-    assert told["test"]["accuracy"] == told["parts"]["soup"]["accuracy"] != told["parts"]["network"]["accuracy"]
+    result = scored(run, tmp_path / "out")
+    assert result["answer"] == "soup"
+    assert result["test"]["accuracy"] == result["parts"]["soup"]["accuracy"] != result["parts"]["network"]["accuracy"]
 
 
 @pytest.mark.parametrize("strategy", ["hybrid", "full"])
@@ -101,12 +101,12 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
 
     if strategy == "full":
         return
-    told = scored(run, tmp_path / "out")
-    assert told["answer"] == "distilled"
-    assert len(told["parts"]["distilled"]["accuracy"]["per_seed"]) == 2
-    assert "learned from what others say" in told["story"]
-    own = told["parts"]["network"]["accuracy"]["mean"] - told["baselines"]["scratch"]["accuracy"]["mean"]
-    assert told["network_alone"]["evidence"]["scratch"]["difference"]["mean"] == pytest.approx(own)
+    result = scored(run, tmp_path / "out")
+    assert result["answer"] == "distilled"
+    assert len(result["parts"]["distilled"]["accuracy"]["per_seed"]) == 2
+    assert "learned from what others say" in result["story"]
+    own = result["parts"]["network"]["accuracy"]["mean"] - result["baselines"]["scratch"]["accuracy"]["mean"]
+    assert result["network_alone"]["evidence"]["scratch"]["difference"]["mean"] == pytest.approx(own)
 
 
 @pytest.mark.parametrize("as_corpus", [True, False])

@@ -38,5 +38,5 @@ def test_the_linear_classifier_does_without_a_body(multi_label: bool) -> None:
     classes = np.array([0, 0, 1, 1] * 5)
     truth = np.eye(2, dtype=int)[classes] if multi_label else classes
     fitted, asked = without_body(texts, truth), ["ଧାନ ଚାଷ", "ଖେଳ"]
-    said = decided(fitted.probabilities(asked, no_vectors(asked)), multi_label=multi_label)
-    assert said.tolist() == ([[1, 0], [0, 1]] if multi_label else [0, 1])
+    predicted = decided(fitted.probabilities(asked, no_vectors(asked)), multi_label=multi_label)
+    assert predicted.tolist() == ([[1, 0], [0, 1]] if multi_label else [0, 1])

@@ -54,17 +54,17 @@ def test_they_are_learned_scored_reported_and_predicted(
     counts = upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
     assert counts["labels"]["train"].keys() == {*LABELS}
     upstream.finish(run, "score", lambda part: score.work(run, part))
-    told = json.loads(run.input("score/scores.json").read_text("utf-8"))
-    assert told["test"]["micro_f1"]["mean"] > 0.8
-    assert 0 < told["baselines"]["majority"]["accuracy"]["mean"] < told["test"]["accuracy"]["mean"]
-    for system in (told["test"], *told["baselines"].values()):
+    result = json.loads(run.input("score/scores.json").read_text("utf-8"))
+    assert result["test"]["micro_f1"]["mean"] > 0.8
+    assert 0 < result["baselines"]["majority"]["accuracy"]["mean"] < result["test"]["accuracy"]["mean"]
+    for system in (result["test"], *result["baselines"].values()):
         assert system["accuracy"]["mean"] <= system["micro_f1"]["mean"] + 1e-9
     rows = [json.loads(line) for line in run.input("score/predictions.jsonl").read_text("utf-8").splitlines()]
     for row in rows:
         assert row["predicted"] == [label for label in LABELS if row["probabilities"][label] >= 0.5]
     right = np.mean([sorted(row["label"]) == row["predicted"] for row in rows])
-    assert told["shipped"]["accuracy"] == pytest.approx(right)
-    assert sum(bin["documents"] for bin in told["calibration"]["after"]["bins"]) == 30 * 3
+    assert result["shipped"]["accuracy"] == pytest.approx(right)
+    assert sum(bin["documents"] for bin in result["calibration"]["after"]["bins"]) == 30 * 3
     for row in map(json.loads, run.input("score/hardest.jsonl").read_text("utf-8").splitlines()):
         assert row["predicted"] != sorted(row["label"])
     page = render(gather.everything(run))
@@ -79,8 +79,8 @@ def test_they_are_learned_scored_reported_and_predicted(
     capsys.readouterr()
     with pytest.raises(SystemExit):
         predict.main()
-    said, sure, _ = capsys.readouterr().out.split("\t")
-    assert said == "|".join(several["predicted"])
+    predicted, sure, _ = capsys.readouterr().out.split("\t")
+    assert predicted == "|".join(several["predicted"])
     assert min(map(float, sure.split("|"))) >= 0.5
     if strategy == "full":  # plain transformers decides on each label by itself, too
         classify = transformers_pipeline("text-classification", str(run.input("finetune/model")), top_k=None)
@@ -94,9 +94,9 @@ def test_the_loss_is_that_of_each_class_by_itself(tmp_path: Path) -> None:
     model, _ = classifier.pretrained(tmp_path, LABELS, 0, settings)
     table = np.array([[1, 0, 1], [0, 1, 0], [0, 1, 1]], np.float32)
     data = Labelled([[1, 5, 2], [1, 6, 2], [1, 7, 2]], table, multi_label=True)
-    said = training.logits(Accelerator(cpu=True), model, data.ids, 0)
-    each = torch.nn.functional.binary_cross_entropy_with_logits(said, torch.from_numpy(table), reduction="none")
-    assert training.evaluation(said, data)["dev_nats"] == pytest.approx(float(each.sum(1).mean()), abs=1e-5)
+    logits = training.logits(Accelerator(cpu=True), model, data.ids, 0)
+    each = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(table), reduction="none")
+    assert training.evaluation(logits, data)["dev_nats"] == pytest.approx(float(each.sum(1).mean()), abs=1e-5)
     rows = training.train(Accelerator(cpu=True), model, 0, data, None, settings, "full", 0)
     assert rows[0]["loss_nats"] == pytest.approx(float(each.sum(1).mean()), abs=1e-4)
 

@@ -75,18 +75,18 @@ def _share(part: Floats, whole: Floats) -> Floats:
 
 def mean_absolute_error(matrices: Floats) -> Floats:
     """The mean distance of the predicted class from the true one, in places."""
-    return np.asarray((matrices * _apart(matrices)).sum((-2, -1)) / matrices.sum((-2, -1)))
+    return np.asarray((matrices * _distances(matrices)).sum((-2, -1)) / matrices.sum((-2, -1)))
 
 
 def quadratic_weighted_kappa(matrices: Floats) -> Floats:
     """One less the squared distances that there are over those that chance would leave; 1 where there are none."""
-    weights, total = _apart(matrices) ** 2, matrices.sum((-2, -1))
+    weights, total = _distances(matrices) ** 2, matrices.sum((-2, -1))
     chance = matrices.sum(-1)[..., :, None] * matrices.sum(-2)[..., None, :]
     found, expected = (matrices * weights).sum((-2, -1)) * total, (chance * weights).sum((-2, -1))
     return 1 - np.asarray(np.divide(found, expected, out=np.zeros_like(found), where=expected > 0))
 
 
-def _apart(matrices: Floats) -> Floats:
+def _distances(matrices: Floats) -> Floats:
     places = np.arange(matrices.shape[-1], dtype=float)
     return np.abs(places[:, None] - places)
 

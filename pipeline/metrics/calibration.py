@@ -46,24 +46,24 @@ def measured(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any
     answers, over ``bins`` of that probability, weighted by documents; ``nats``: the mean loss of the true class.
     """
     table = np.asarray(probabilities, np.float64)
-    sure, right = table.max(-1), table.argmax(-1) == np.asarray(true)
-    place = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
+    confidence, correct = table.max(-1), table.argmax(-1) == np.asarray(true)
+    bin_of = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     bins = [
         {
             "from": bin / BINS,
             "to": (bin + 1) / BINS,
             "documents": int(inside.sum()),
-            "confidence": float(sure[inside].mean()),
-            "accuracy": float(right[inside].mean()),
+            "confidence": float(confidence[inside].mean()),
+            "accuracy": float(correct[inside].mean()),
         }
         for bin in range(BINS)
-        if (inside := place == bin).any()
+        if (inside := bin_of == bin).any()
     ]
     tiny = np.finfo(np.float64).tiny
     return {
-        "ece": sum(b["documents"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(sure),
-        "nats": float(-np.log(np.maximum(table[np.arange(len(sure)), true], tiny)).mean()),
-        "confidence": float(sure.mean()),
+        "ece": sum(b["documents"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(confidence),
+        "nats": float(-np.log(np.maximum(table[np.arange(len(confidence)), true], tiny)).mean()),
+        "confidence": float(confidence.mean()),
         "bins": bins,
     }
 

@@ -75,11 +75,11 @@ class MaskedBlocks(NamedTuple):
         inputs = self.blocks[which].astype(np.int64)
         documents = {} if self.separator is None else {"documents": document_ids(inputs, self.separator)}
         n, length = inputs.shape
-        hidden = max(1, round(rate * length))
+        masked = max(1, round(rate * length))
         draws = np.stack([_generator(seed, step, int(row)).random((3, length), dtype=np.float32) for row in rows])
         ordinary = np.isin(inputs, self.special, invert=True)
         priority = np.where(ordinary, self._order(inputs, draws), 2.0)
-        columns = np.sort(np.argpartition(priority, hidden - 1, axis=1)[:, :hidden], axis=1)
+        columns = np.sort(np.argpartition(priority, masked - 1, axis=1)[:, :masked], axis=1)
         positions = (columns + np.arange(n)[:, None] * length).ravel()
         targets = inputs.ravel()[positions]
         how = np.take_along_axis(draws[:, 1], columns, axis=1).ravel()
