@@ -112,7 +112,7 @@ def steps_table(corpora: dict[str, tuple[str, str]], one_in: int) -> None:
         texts = [row["text"] for row in documents(name, one_in)]
         megabytes = sum(len(text.encode()) for text in texts) / 1e6
 
-        def told(
+        def print_row(
             step: str, taken: int, of: int, began: float, *, name: str = name, megabytes: float = megabytes
         ) -> None:
             speed = megabytes / (time.process_time() - began)
@@ -121,12 +121,12 @@ def steps_table(corpora: dict[str, tuple[str, str]], one_in: int) -> None:
         began = time.process_time()
         split = [sieve.split_paragraphs(text) for text in texts]
         paragraphs = [paragraph for found, _ in split for paragraph in found]
-        told("mend (texts repaired)", sum(bool(made) for _, made in split), len(texts), began)
+        print_row("mend (texts repaired)", sum(bool(made) for _, made in split), len(texts), began)
         for step, learn in steps(code, labelled).items():
             began = time.process_time()
             judge = learn(paragraphs)
             verdicts = [v for i in range(0, len(paragraphs), 1000) for v in judge(paragraphs[i : i + 1000])]
-            told(step, sum(verdicts), len(verdicts), began)
+            print_row(step, sum(verdicts), len(verdicts), began)
             paragraphs = [text for text, out in zip(paragraphs, verdicts, strict=True) if not out]
 
 

@@ -42,9 +42,9 @@ def ours(bench: Bench, seed: int) -> tuple[float, float]:
 def whole_run(bench: Bench, folder: Path) -> tuple[float, float]:
     """Seconds a network and dev accuracy of the seeds, when the stage trains all that it asks for."""
     clock = time.perf_counter()
-    stories = train_all(bench._replace(out=folder))
-    seconds = (time.perf_counter() - clock) / len(stories)
-    return seconds, float(np.mean([story["epochs"][-1]["dev_accuracy"] for story in own(stories).values()]))
+    outcomes = train_all(bench._replace(out=folder))
+    seconds = (time.perf_counter() - clock) / len(outcomes)
+    return seconds, float(np.mean([outcome["epochs"][-1]["dev_accuracy"] for outcome in own(outcomes).values()]))
 
 
 def plain(bench: Bench, seed: int, folder: str) -> tuple[float, float]:
@@ -76,7 +76,7 @@ def plain(bench: Bench, seed: int, folder: str) -> tuple[float, float]:
         train_dataset=data["train"],
         eval_dataset=data["dev"],
         data_collator=DataCollatorWithPadding(bench.tokenizer),
-        compute_metrics=lambda said: {"accuracy": float((said.predictions.argmax(-1) == said.label_ids).mean())},
+        compute_metrics=lambda dev: {"accuracy": float((dev.predictions.argmax(-1) == dev.label_ids).mean())},
     )
     trainer.remove_callback(PrinterCallback)
     clock = time.perf_counter()

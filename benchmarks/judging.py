@@ -21,7 +21,7 @@ def cross_validated(bench: Bench) -> Bench:
 
 def right_when_left_out(bench: Bench, seed: int, folds: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Which documents of ``folds`` a network that has not learned from their fold is right on."""
-    stories = (learn(Job("full", seed, f"fold {fold}", fold), bench)[1] for fold in folds)
-    said = np.concatenate([probabilities(story) for story in stories])
+    outcomes = (learn(Job("full", seed, f"fold {fold}", fold), bench)[1] for fold in folds)
+    table = np.concatenate([probabilities(outcome) for outcome in outcomes])
     left_out = [document for fold in folds for document in held_out(bench.splits)[fold]]
-    return right(said.argmax(-1), np.asarray(bench.splits["train"].classes())[left_out])
+    return right(table.argmax(-1), np.asarray(bench.splits["train"].classes())[left_out])

@@ -32,7 +32,8 @@ def column(run: Path) -> dict[str, str]:
         "**accuracy of what is shipped**": percent(scores["test"]["accuracy"]),
         "weighted F1 of what is shipped": percent(scores["test"]["weighted_f1"]),
         **{
-            said: percent(measured[name]["accuracy"]) if name in measured else "–" for name, said in CLASSIFIERS.items()
+            title: percent(measured[name]["accuracy"]) if name in measured else "–"
+            for name, title in CLASSIFIERS.items()
         },
         "transfer": f"{scores['verdict']}; network alone {scores.get('network_alone', scores)['verdict']}",
         "minutes, pretrain + finetune": " + ".join(f"{seconds[name] / 60:.0f}" for name in seconds),

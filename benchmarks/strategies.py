@@ -29,7 +29,7 @@ from pipeline.transfer.baseline import no_vectors, without_body
 from pipeline.transfer.bench import Bench, open_bench
 from pipeline.transfer.given import FOLDS
 from pipeline.transfer.joining import JOINING, frozen_body
-from pipeline.transfer.subsets import leaving_out, said_by_answer, said_by_network, said_by_tfidf
+from pipeline.transfer.subsets import answer_probabilities, leaving_out, network_probabilities, tfidf_probabilities
 
 RESULTS = Path("runs/strategies")
 SETTINGS: dict[str, dict[str, Any]] = {  # beside those of the run, where a strategy wants others
@@ -45,13 +45,13 @@ SETTINGS: dict[str, dict[str, Any]] = {  # beside those of the run, where a stra
 }
 
 
-def said_by_lexical(bench: Bench) -> Any:
+def lexical_probabilities(bench: Bench) -> Any:
     """What the linear classifier says of each dev document without the body."""
     fitted = without_body(bench.texts["train"], bench.splits["train"].truth())
     return fitted.probabilities(bench.texts["dev"], no_vectors(bench.texts["dev"]))
 
 
-BASELINES = {"lexical": said_by_lexical, "tfidf_svm": said_by_tfidf}
+BASELINES = {"lexical": lexical_probabilities, "tfidf_svm": tfidf_probabilities}
 ALL = [*SETTINGS, *BASELINES]
 
 
@@ -65,7 +65,7 @@ def measured(bench: Bench, fold: int, strategies: list[str]) -> Iterator[dict[st
         clock = time.process_time()
         settings = part.settings.model_copy(update={"strategy": strategy} | SETTINGS[strategy])
         kind = "scratch" if strategy == "scratch" else "network"
-        return said_by_network(part._replace(settings=settings), kind, fold), time.process_time() - clock
+        return network_probabilities(part._replace(settings=settings), kind, fold), time.process_time() - clock
 
     for strategy in strategies:
         clock, before = time.process_time(), 0.0
@@ -75,12 +75,12 @@ def measured(bench: Bench, fold: int, strategies: list[str]) -> Iterator[dict[st
             if strategy != "features":
                 of_network, before = network("full")
                 clock = time.process_time()
-            said = said_by_answer(joining, vectors(), of_network)
+            probabilities = answer_probabilities(joining, vectors(), of_network)
         else:
-            said = BASELINES[strategy](part) if strategy in BASELINES else network(strategy)[0]
+            probabilities = BASELINES[strategy](part) if strategy in BASELINES else network(strategy)[0]
         seconds = before + time.process_time() - clock
         truth = np.asarray(part.splits["dev"].classes())
-        accuracy = float(right(said.argmax(-1), truth).mean())
+        accuracy = float(right(probabilities.argmax(-1), truth).mean())
         labels = len(part.splits["train"].ids)
         yield {"strategy": strategy, "fold": fold, "labels": labels, "accuracy": accuracy, "seconds": seconds}
 

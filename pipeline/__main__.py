@@ -15,8 +15,9 @@ from typing import Any
 
 from pipeline import artifacts
 from pipeline.config import Config
+from pipeline.console import log
 from pipeline.errors import UsageError
-from pipeline.program import add_run_arguments, guarded, log, run_of
+from pipeline.program import add_run_arguments, guarded, run_of
 from pipeline.recipe import BESIDE, IN_PLACE_OF_FINETUNE, LINE, upstream
 from pipeline.text.wikipedias import SIB200, sib200_name
 from pipeline.transfer.given import read_labelled

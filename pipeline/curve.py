@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.artifacts import Run, begin, ingredients, require_upstream, write_json
+from pipeline.console import log
 from pipeline.errors import UsageError
 from pipeline.metrics import bootstrap
 from pipeline.metrics.decisions import Table
 from pipeline.metrics.learning_curve import contrasts, labels_until
-from pipeline.program import beside_main, log
+from pipeline.program import beside_main
 from pipeline.recipe import LINE
 from pipeline.reporting import learning
 from pipeline.reporting.page import render
@@ -31,13 +32,13 @@ from pipeline.transfer.joining import frozen_body
 from pipeline.transfer.networks import settle_layers
 from pipeline.transfer.side_by_side import side_by_side
 from pipeline.transfer.subsets import (
+    answer_probabilities,
     can_be_cross_validated,
     kinds,
     nested_order,
-    said_by_answer,
-    said_by_network,
-    said_by_tfidf,
+    network_probabilities,
     subset,
+    tfidf_probabilities,
     with_dev,
 )
 
@@ -52,7 +53,7 @@ def work(run: Run) -> None:
         raise UsageError("finetune.strategy=scratch transfers nothing: name another to draw a curve of")
     folder = run.folder / "curve"
     opened, _ = open_bench(run, folder)
-    if opened.splits["train"].several:
+    if opened.splits["train"].multi_label:
         raise UsageError("a curve is drawn over documents with one label each, and these have several")
     bench = with_dev(opened)
     labels = len(bench.splits["train"].ids)
@@ -123,14 +124,14 @@ def measure_point(bench: Bench, point: Point, vectors: Callable[[], dict[str, Ta
         assert vectors, "the caller has read the documents"
         path = point._replace(kind="network").path(bench)
         network = np.array(json.loads(path.read_text("utf-8"))["probabilities"]) if path.exists() else None
-        table = said_by_answer(part, vectors() | {"train": vectors()["train"][chosen]}, network)
+        table = answer_probabilities(part, vectors() | {"train": vectors()["train"][chosen]}, network)
     elif point.kind == "tfidf_svm":
-        table = said_by_tfidf(part)
+        table = tfidf_probabilities(part)
     else:
-        table = said_by_network(part, point.kind, point.seed)
-    said = {"predicted": table.argmax(-1).tolist(), "probabilities": table.round(6).tolist()}
+        table = network_probabilities(part, point.kind, point.seed)
+    prediction = {"predicted": table.argmax(-1).tolist(), "probabilities": table.round(6).tolist()}
     point.path(bench).parent.mkdir(exist_ok=True)
-    write_json(point.path(bench), {"seconds": round(time.perf_counter() - clock, 2), **said})
+    write_json(point.path(bench), {"seconds": round(time.perf_counter() - clock, 2), **prediction})
     name = learning.names(kinds(bench.settings))[point.kind]
     log.info("curve: %d labels, seed %d: %s", point.labels, point.seed, name)
 

@@ -9,7 +9,8 @@ import unicodedata
 from collections.abc import Iterator
 
 from pipeline.artifacts import Run, ingredients, require_upstream
-from pipeline.program import beside_main, log
+from pipeline.console import log
+from pipeline.program import beside_main
 from pipeline.recipe import LINE
 
 UNSEEN = (  # written for this page: on the topics of the demo corpus, in none of its files

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from pipeline.artifacts import Run
-from pipeline.program import log, progress, stage_main
+from pipeline.console import log, progress
+from pipeline.program import stage_main
 from pipeline.text.documents import read_jsonl
 from pipeline.text.encoded import encode
 

@@ -1,4 +1,6 @@
-"""The one exception that users are meant to see."""
+"""What ends a program early, other than a defect of ours."""
+
+EXIT_AGAIN = 75  # EX_TEMPFAIL: stopped by a signal with its work saved; start the same command again
 
 
 class UsageError(ValueError):
@@ -6,3 +8,10 @@ class UsageError(ValueError):
 
     Programs print it without a traceback and exit with code 2; ``--debug`` shows the traceback.
     """
+
+
+class Interrupted(BaseException):
+    """Training stopped at a step boundary, with a checkpoint, because a signal asked for it."""
+
+    def __init__(self, *, by_user: bool) -> None:
+        self.code = 130 if by_user else EXIT_AGAIN

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 from pipeline.artifacts import Run, write_json
 from pipeline.config import Config
+from pipeline.console import log, progress
 from pipeline.errors import UsageError
 from pipeline.parallel import Spread, cores, spreading
-from pipeline.program import log, progress, stage_main
+from pipeline.program import stage_main
 from pipeline.text import dump, habits, mediawiki, wikitext
 from pipeline.text.documents import Document, read_jsonl
 from pipeline.text.plain import DOCUMENTS

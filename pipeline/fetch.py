@@ -19,8 +19,9 @@ from typing import Any
 from pipeline import artifacts
 from pipeline.artifacts import Run
 from pipeline.config import Config
+from pipeline.console import log
 from pipeline.errors import UsageError
-from pipeline.program import log, stage_main
+from pipeline.program import stage_main
 from pipeline.text import labelled, labelled_checks, sources, wikipedias
 from pipeline.text.documents import Document, write_jsonl
 from pipeline.text.download import download_dump, dump_url

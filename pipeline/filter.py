@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import Run
+from pipeline.console import log, progress
 from pipeline.errors import UsageError
 from pipeline.parallel import cores, spreading
-from pipeline.program import log, progress, stage_main
+from pipeline.program import stage_main
 from pipeline.text import contamination, duplicates, language, mix, script, stubs
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.text.judge import Judge

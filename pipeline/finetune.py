@@ -16,7 +16,8 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 
 from pipeline.artifacts import Run, sha256
-from pipeline.program import log, stage_main
+from pipeline.console import log
+from pipeline.program import stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.transfer import shipped
 from pipeline.transfer.bench import open_bench
@@ -29,15 +30,15 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     opened, counts = open_bench(run, out)
     bench = settle_layers(opened)
     trained = train_all(bench)
-    stories = trained | (soup(bench, trained) if bench.settings.ship == "soup" else {})
+    outcomes = trained | (soup(bench, trained) if bench.settings.ship == "soup" else {})
     choice: dict[str, Any] = (
-        join(bench, stories) if bench.settings.strategy in JOINING else {"answer": "network", "share": 1.0}
+        join(bench, outcomes) if bench.settings.strategy in JOINING else {"answer": "network", "share": 1.0}
     )
-    candidates = own(stories)
+    candidates = own(outcomes)
     if bench.settings.ship == "distilled":
         (share,) = broadcast_object_list([choice.get("share")])  # known to rank 0
-        pupils = distil(bench, stories, share, unlabelled(run))
-        stories, candidates = stories | pupils, pupils
+        pupils = distil(bench, outcomes, share, unlabelled(run))
+        outcomes, candidates = outcomes | pupils, pupils
         choice |= {"answer": "distilled", "share": 1.0, "teacher_share": share}
     seed = best(candidates).folder if candidates else ""
     bench.accelerator.wait_for_everyone()  # with reading: rank 0 gives the folder its final name
@@ -48,9 +49,9 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     log.info("finetune: the model to ship: %s %s", choice["answer"], seed)
     return {
         **counts,
-        "transfer": {"checkpoint_sha256": sha256(bench.checkpoint / "model.safetensors"), **origin(stories)},
-        "control": next(story["origin"] for job, story in stories.items() if job.strategy == "scratch"),
-        "dev_accuracy": dev_accuracy(stories),
+        "transfer": {"checkpoint_sha256": sha256(bench.checkpoint / "model.safetensors"), **origin(outcomes)},
+        "control": next(outcome["origin"] for job, outcome in outcomes.items() if job.strategy == "scratch"),
+        "dev_accuracy": dev_accuracy(outcomes),
         "layers": bench.settings.layers,
         "choice": choice,
         "shipped": seed,

@@ -60,12 +60,12 @@ def classify_all(arguments: argparse.Namespace) -> None:
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # an argument may hold bytes that are no UTF-8
     try:
         while texts:
-            said = classify(accelerator, classifier, [normalize(text) for text in texts])
+            probabilities = classify(accelerator, classifier, [normalize(text) for text in texts])
             for text, row, decision in zip(
-                texts, said.tolist(), decided(said, several=classifier.several), strict=True
+                texts, probabilities.tolist(), decided(probabilities, multi_label=classifier.multi_label), strict=True
             ):
-                answer, chances = names(decision, classifier.labels), dict(zip(classifier.labels, row, strict=True))
-                print(_line(text, answer, chances, as_json=arguments.json))
+                answer, by_label = names(decision, classifier.labels), dict(zip(classifier.labels, row, strict=True))
+                print(_line(text, answer, by_label, as_json=arguments.json))
             sys.stdout.flush()
             texts = list(islice(documents, AT_ONCE))
     except BrokenPipeError:  # whoever read us has had enough, e.g. `head`
@@ -140,8 +140,8 @@ def _line(text: str, answer: str | list[str], probabilities: dict[str, float], *
         rounded = {name: round(p, 6) for name, p in probabilities.items()}
         return json.dumps({"label": answer, "probabilities": rounded, "text": text}, ensure_ascii=False)
     given = [answer] if isinstance(answer, str) else answer
-    chances = "|".join(f"{probabilities[label]:.3f}" for label in given)
-    return f"{'|'.join(given)}\t{chances}\t{' '.join(text.split())[:START]}"
+    shown = "|".join(f"{probabilities[label]:.3f}" for label in given)
+    return f"{'|'.join(given)}\t{shown}\t{' '.join(text.split())[:START]}"
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.artifacts import Run, read_manifest, sha256
 from pipeline.config import Model
+from pipeline.console import log
 from pipeline.errors import UsageError
 from pipeline.model.checkpoints import MODEL_FILES, files_of, folder_of
 from pipeline.model.continued import continued
 from pipeline.model.masked_lm import masked_lm
 from pipeline.model.piece_vectors import piece_vectors, starting_from_vectors
-from pipeline.program import log, stage_main
+from pipeline.program import stage_main
 from pipeline.text.encoded import blocks
 from pipeline.training.checkpoint import whole
 from pipeline.training.compilation import keep_compiled_in
@@ -83,8 +84,8 @@ def _beginning(
     vectors = partial(piece_vectors, data.blocks, len(tokenizer), special=data.special, seed=settings.seed)
     by_company = vectors if settings.start == "vectors" else None
     new_model, pieces = continued(folder, tokenizer, settings.length_tokens, by_company)
-    said = ", ".join(f"{count:,} {how}" for how, count in pieces.items())
-    log.info("pretrain: from %s, its architecture in place of model.*; pieces: %s", settings.init, said)
+    counts = ", ".join(f"{count:,} {how}" for how, count in pieces.items())
+    log.info("pretrain: from %s, its architecture in place of model.*; pieces: %s", settings.init, counts)
     weights = {path.name: sha256(path) for path in files_of(folder, ("*.safetensors",))}
     return new_model, {"init": {"name": settings.init, "sha256": weights, "pieces": pieces}}
 

@@ -1,4 +1,4 @@
-"""What every program shares: its command line, its log, its errors and its exit code.
+"""What every program shares: its command line, its errors and its exit code.
 
 Exit codes: 0 done or nothing to do, 1 a defect of ours (with a traceback), 2 something the user can mend
 (one line), 75 stopped by SIGTERM or SIGUSR1 with its work saved, 130 interrupted with Ctrl-C.
@@ -7,7 +7,6 @@ Exit codes: 0 done or nothing to do, 1 a defect of ours (with a traceback), 2 so
 import argparse
 import errno
 import logging
-import multiprocessing
 import os
 import resource
 import sys
@@ -16,44 +15,18 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from safetensors import SafetensorError
 
 from pipeline import artifacts, config
 from pipeline.artifacts import Run
-from pipeline.errors import UsageError
+from pipeline.console import RANK, log, speak
+from pipeline.errors import Interrupted, UsageError
 from pipeline.parallel import worker_memory_bytes
 from pipeline.recipe import BESIDE, LINE, Stage
 
-log = logging.getLogger("akshara")
-T = TypeVar("T")
-
-# How long a thread of GNU's OpenMP spins before it sleeps: some microseconds. Never to spin costs a run by itself a
-# seventh of its speed; to spin as long as it would costs two runs that share two cores three quarters of theirs.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars of libraries that load and save small files
-
-RANK = int(os.environ.get("RANK", "0"))  # set by torchrun and `accelerate launch`; 0 in a single process
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, of a quota, of what a file may take
-EXIT_AGAIN = 75  # EX_TEMPFAIL: stopped by a signal with its work saved; start the same command again
-
-
-class Interrupted(BaseException):
-    """Training stopped at a step boundary, with a checkpoint, because a signal asked for it."""
-
-    def __init__(self, *, by_user: bool) -> None:
-        self.code = 130 if by_user else EXIT_AGAIN
-
-
-def progress(items: Iterable[T] | None = None, **keywords: Any) -> Any:
-    """A tqdm bar that shows after two seconds, only on a terminal and only in the process that speaks for others."""
-    from tqdm import tqdm
-
-    others = RANK or multiprocessing.parent_process()
-    return tqdm(items, disable=True if others else None, delay=2, leave=False, dynamic_ncols=True, **keywords)
 
 
 def stage_main(name: str, work: Callable[[Run, Path], dict[str, Any]]) -> NoReturn:
@@ -157,15 +130,6 @@ def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
     else:
         code = 0
     _end(code)
-
-
-def speak() -> None:
-    """Have what is logged go to standard error; on other ranks than 0, warnings alone."""
-    logging.basicConfig(
-        level=logging.WARNING if RANK else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
-    )
-    for chatty in ("httpx", "urllib3", "filelock", "fsspec", "accelerate", "datasets", "gensim"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _end(code: int) -> NoReturn:

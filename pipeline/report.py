@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import Run
-from pipeline.program import log, stage_main
+from pipeline.console import log
+from pipeline.program import stage_main
 from pipeline.reporting.gather import everything
 from pipeline.reporting.page import render
 

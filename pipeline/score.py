@@ -17,17 +17,18 @@ import numpy as np
 from accelerate import Accelerator
 
 from pipeline.artifacts import Run, read_manifest, sha256, write_json
+from pipeline.console import log
 from pipeline.errors import UsageError
 from pipeline.metrics import bootstrap, calibration, comparison, decisions, scores
 from pipeline.metrics.decisions import Table, Truth
 from pipeline.metrics.verdict import verdict
-from pipeline.program import log, stage_main
+from pipeline.program import stage_main
 from pipeline.text.documents import Document, read_jsonl, write_jsonl
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import processes
 from pipeline.transfer.baseline import as_linear, no_vectors, tfidf_svm, without_body
 from pipeline.transfer.classifier import quiet_transformers
-from pipeline.transfer.given import class_order, has_several
+from pipeline.transfer.given import class_order, is_multi_label
 from pipeline.transfer.joining import mixed
 from pipeline.transfer.linear import Linear
 from pipeline.transfer.shipped import Frozen, classify, load, save_frozen
@@ -58,32 +59,33 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     test = read_test(run, labels)
     texts, true = [row["text"] for row in test], truth(test, labels)
 
-    said = said_by_all(run, accelerator, texts)  # probabilities, by kind of classifier and seed
-    networks = "soup" if "soup" in said else "network"  # those of which one is shipped
+    probabilities = probabilities_by_kind(run, accelerator, texts)
+    networks = "soup" if "soup" in probabilities else "network"  # those of which one is shipped
     choice = finetuned(run)["choice"]
     answer = networks if choice["answer"] == "network" else choice["answer"]
-    said["test"] = said[answer]
-    decide = partial(decisions.decided, several=true.ndim == 2)
-    # decisions, by kind of classifier, of each seed
-    seen = {name: [decide(each) for each in seeds.values()] for name, seeds in said.items()}
+    probabilities["test"] = probabilities[answer]
+    decide = partial(decisions.decided, multi_label=true.ndim == 2)
+    # by kind of classifier, one a seed
+    answers = {name: [decide(each) for each in seeds.values()] for name, seeds in probabilities.items()}
     fitted = baselines(run, labels)
-    seen |= {name: [classes] for name, classes in said_by_baselines(run, fitted, texts, labels).items()}
+    answers |= {name: [classes] for name, classes in baseline_answers(run, fitted, texts, labels).items()}
     drawn, ordered = bootstrap.draws(len(test), run.config.score.resamples), bool(class_order(run))
     resampled = {
-        name: bootstrap.resampled(drawn, seeds, true, len(labels), ordered=ordered) for name, seeds in seen.items()
+        name: bootstrap.resampled(drawn, seeds, true, len(labels), ordered=ordered) for name, seeds in answers.items()
     }
-    figures = {name: scores.over_seeds(seeds, true, resampled[name], ordered=ordered) for name, seeds in seen.items()}
+    figures = {name: scores.over_seeds(each, true, resampled[name], ordered=ordered) for name, each in answers.items()}
 
-    probabilities = classify(accelerator, classifier, texts)
-    shipped = decide(probabilities)
-    rivals = {name: seen[name][0] for name in CONTROLS} | {"scratch": decide(of_shipped(run, said["scratch"]))}
+    shipped_probabilities = classify(accelerator, classifier, texts)
+    shipped = decide(shipped_probabilities)
+    rivals = {name: answers[name][0] for name in CONTROLS}
+    rivals["scratch"] = decide(of_shipped(run, probabilities["scratch"]))
     transfers = run.config.finetune.strategy != "scratch"  # else it is no control of itself
 
-    def judged(name: str, answers: Truth) -> dict[str, Any]:
+    def judged(name: str, own: Truth) -> dict[str, Any]:
         controls = [each for each in CONTROLS if transfers or each != "scratch"]
         return verdict(
             figures[name]["accuracy"]["mean"],
-            {each: evidence(name, each, figures, resampled, (answers, rivals[each], true)) for each in controls},
+            {each: evidence(name, each, figures, resampled, (own, rivals[each], true)) for each in controls},
             len(test),
             CONTROLS,
             described(answer if name == "test" else name, choice) if transfers else "a network from random weights",
@@ -92,19 +94,19 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     result = {
         "test": {**figures["test"], "documents": len(test), **scores.in_detail(shipped, true, labels)},
         "shipped": scores.summary(shipped, true, ordered=ordered),
-        "calibration": calibration.before_and_after(probabilities, true, classifier.temperature),
+        "calibration": calibration.before_and_after(shipped_probabilities, true, classifier.temperature),
         "answer": answer,
         "parts": {name: figures[name] for name in ANSWERING if name in figures},
         "baselines": {name: figures[name] for name in BASELINES},
         "largest_class": largest_class(run),
         **judged("test", shipped),
     }
-    if answer != networks and networks in said:  # what the network is worth without what it is joined with
-        result["network_alone"] = judged(networks, decide(of_shipped(run, said[networks])))
+    if answer != networks and networks in probabilities:  # what the network is worth without what it is joined with
+        result["network_alone"] = judged(networks, decide(of_shipped(run, probabilities[networks])))
     result["offered"] = offered(fitted, result["offer"], labels, out)
     write_json(out / "scores.json", result)
-    write_jsonl(out / "predictions.jsonl", predictions(test, probabilities, labels))
-    write_jsonl(out / "hardest.jsonl", hardest(test, list(said["test"].values()), labels))
+    write_jsonl(out / "predictions.jsonl", predictions(test, shipped_probabilities, labels))
+    write_jsonl(out / "hardest.jsonl", hardest(test, list(probabilities["test"].values()), labels))
     log.info("score: %s test documents; %s", f"{len(test):,}", result["story"])
     return {
         "test_documents": len(test),
@@ -135,20 +137,22 @@ def read_test(run: Run, labels: list[str]) -> list[Document]:
     return test
 
 
-def said_by_all(run: Run, accelerator: Accelerator, texts: list[str]) -> dict[str, dict[str, Table]]:
+def probabilities_by_kind(run: Run, accelerator: Accelerator, texts: list[str]) -> dict[str, dict[str, Table]]:
     """What each kind of classifier that finetune has trained says, by seed; and both together, where they answer so."""
-    found = {name: said_by_seed(accelerator, run.input("finetune") / place, texts) for name, place in PLACES.items()}
-    said = {name: seeds for name, seeds in found.items() if seeds}
-    said.setdefault("scratch", said.get("network", {}))  # finetune.strategy=scratch trains it once
+    found = {
+        name: probabilities_by_seed(accelerator, run.input("finetune") / place, texts) for name, place in PLACES.items()
+    }
+    probabilities = {name: seeds for name, seeds in found.items() if seeds}
+    probabilities.setdefault("scratch", probabilities.get("network", {}))  # finetune.strategy=scratch trains it once
     choice = finetuned(run)["choice"]
     if choice["answer"] == "joined":
-        (linear,) = said["linear"].values()
-        networks = said.get("soup") or said["network"]
-        said["joined"] = {seed: mixed(choice["share"], each, linear) for seed, each in networks.items()}
-    return said
+        (linear,) = probabilities["linear"].values()
+        networks = probabilities.get("soup") or probabilities["network"]
+        probabilities["joined"] = {seed: mixed(choice["share"], each, linear) for seed, each in networks.items()}
+    return probabilities
 
 
-def said_by_seed(accelerator: Accelerator, folder: Path, texts: list[str]) -> dict[str, Table]:
+def probabilities_by_seed(accelerator: Accelerator, folder: Path, texts: list[str]) -> dict[str, Table]:
     """The probabilities that the classifier of each seed gives, by the name of its folder: (documents, classes)."""
     seeds = sorted(folder.glob("seed-*"), key=lambda seed: int(seed.name.removeprefix("seed-")))
     return {seed.name: classify(accelerator, load(seed), texts) for seed in seeds}
@@ -169,7 +173,7 @@ def finetuned(run: Run) -> dict[str, Any]:
 
 def truth(rows: list[Document], labels: list[str]) -> Truth:
     """The class of each row; or, where rows have lists of labels, 0 or 1 for each class: (documents, classes)."""
-    if has_several(rows):
+    if is_multi_label(rows):
         return np.array([[int(label in row["label"]) for label in labels] for row in rows])
     return np.array([labels.index(row["label"]) for row in rows])
 
@@ -185,19 +189,20 @@ def baselines(run: Run, labels: list[str]) -> dict[str, Linear]:
     return {"tfidf_svm": as_linear(tfidf_svm(*learned), *learned), "lexical": without_body(*learned)}
 
 
-def said_by_baselines(run: Run, fitted: dict[str, Linear], texts: list[str], labels: list[str]) -> dict[str, Truth]:
-    """What ``fitted`` say, and what is said by words, learned from the same training documents, and by none."""
+def baseline_answers(run: Run, fitted: dict[str, Linear], texts: list[str], labels: list[str]) -> dict[str, Truth]:
+    """The classes by ``fitted``, by word vectors with the same training documents, and by the largest class alone."""
     filtered = read_manifest(run.folder / "filter")
     assert filtered, "the recipe asks for the filter stage first"
     every = max(1, round(filtered["counts"]["kept"]["train"]["words"] / SAMPLE_WORDS))
     corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
-    by_words = fasttext_logistic(corpus, *training_documents(run, labels))
+    fasttext = fasttext_logistic(corpus, *training_documents(run, labels))
     none = no_vectors(texts)
-    said = {
-        name: decisions.decided(each.probabilities(texts, none), several=each.several) for name, each in fitted.items()
+    answers = {
+        name: decisions.decided(each.probabilities(texts, none), multi_label=each.multi_label)
+        for name, each in fitted.items()
     }
     majority = truth([{"label": largest_class(run)["label"]}] * len(texts), labels)
-    return {**said, "fasttext_logistic": by_words.predict(texts), "majority": majority}
+    return {**answers, "fasttext_logistic": fasttext.predict(texts), "majority": majority}
 
 
 def offered(fitted: dict[str, Linear], offer: str, labels: list[str], out: Path) -> str:
@@ -213,7 +218,7 @@ def largest_class(run: Run) -> dict[str, Any]:
     train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
     sizes = Counter(tuple(sorted(labels_of(row))) for row in train)
     ((commonest, count),) = sizes.most_common(1)
-    return {"label": [*commonest] if has_several(train) else commonest[0], "share": count / len(train)}
+    return {"label": [*commonest] if is_multi_label(train) else commonest[0], "share": count / len(train)}
 
 
 def evidence(
@@ -235,14 +240,15 @@ def evidence(
     }
 
 
-def hardest(test: list[Document], said: list[Table], labels: list[str]) -> list[Document]:
+def hardest(test: list[Document], probabilities: list[Table], labels: list[str]) -> list[Document]:
     """The documents that the mean over seeds is wrong about, the surest first, at most ``HARDEST``."""
-    mean_of_seeds, true = np.mean(said, 0), truth(test, labels)
-    decided = decisions.decided(mean_of_seeds, several=true.ndim == 2)
-    chance, of_label = (
+    mean_of_seeds, true = np.mean(probabilities, 0), truth(test, labels)
+    multi_label = true.ndim == 2
+    decided = decisions.decided(mean_of_seeds, multi_label=multi_label)
+    confidence, of_label = (
         decisions.of_truth(mean_of_seeds, each).reshape(len(test), -1).prod(1) for each in (decided, true)
     )
-    wrong = ~np.stack([decisions.right(decisions.decided(one, several=true.ndim == 2), true) for one in said])
+    wrong = ~np.stack([decisions.right(decisions.decided(one, multi_label=multi_label), true) for one in probabilities])
     missed = np.flatnonzero(~decisions.right(decided, true))
     return [
         {
@@ -250,15 +256,16 @@ def hardest(test: list[Document], said: list[Table], labels: list[str]) -> list[
             "text": test[i]["text"],
             "label": test[i]["label"],
             "predicted": decisions.names(decided[i], labels),
-            "probability": round(float(chance[i]), 6),
+            "probability": round(float(confidence[i]), 6),
             "probability_of_label": round(float(of_label[i]), 6),
             "seeds_wrong": int(wrong[:, i].sum()),
         }
-        for i in sorted(missed.tolist(), key=lambda i: -chance[i])[:HARDEST]
+        for i in sorted(missed.tolist(), key=lambda i: -confidence[i])[:HARDEST]
     ]
 
 
-def predictions(test: list[Document], said: Table, labels: list[str]) -> list[Document]:
+def predictions(test: list[Document], probabilities: Table, labels: list[str]) -> list[Document]:
+    answers = decisions.decided(probabilities, multi_label=is_multi_label(test))
     return [
         {
             "id": row["id"],
@@ -266,7 +273,7 @@ def predictions(test: list[Document], said: Table, labels: list[str]) -> list[Do
             "predicted": decisions.names(decided, labels),
             "probabilities": {label: round(float(p), 6) for label, p in zip(labels, each, strict=True)},
         }
-        for row, each, decided in zip(test, said, decisions.decided(said, several=has_several(test)), strict=True)
+        for row, each, decided in zip(test, probabilities, answers, strict=True)
     ]
 
 

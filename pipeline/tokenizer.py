@@ -11,9 +11,10 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from pipeline.artifacts import Run, write_json
+from pipeline.console import log, progress
 from pipeline.errors import UsageError
 from pipeline.model.checkpoints import TOKENIZER_FILES, folder_of, load_tokenizer
-from pipeline.program import log, progress, stage_main
+from pipeline.program import stage_main
 from pipeline.text.documents import read_jsonl
 from pipeline.text.tokenization import automatic_size, count_words, save, train
 from pipeline.text.tokenizer_measures import measure

@@ -19,8 +19,9 @@ from optuna.trial import Trial, TrialState
 
 from pipeline.artifacts import Run, begin, ingredients, require_upstream
 from pipeline.config import Finetune
+from pipeline.console import log
 from pipeline.errors import UsageError
-from pipeline.program import beside_main, log
+from pipeline.program import beside_main
 from pipeline.recipe import LINE
 from pipeline.text.documents import Document, write_jsonl
 from pipeline.transfer.bench import Bench, open_bench
@@ -106,12 +107,12 @@ def tried(bench: Bench, changes: dict[str, Any], number: int) -> dict[str, float
     changed = bench._replace(settings=bench.settings.model_copy(update=changes))
     strategy = network_strategy(changed.settings)
     folds = [None] if "dev" in bench.splits else range(FOLDS)
-    stories = [learn(Job(strategy, 0, f"trial-{number}", fold), changed)[1] for fold in folds]
-    last = [story["epochs"][-1] for story in stories]
+    outcomes = [learn(Job(strategy, 0, f"trial-{number}", fold), changed)[1] for fold in folds]
+    last = [outcome["epochs"][-1] for outcome in outcomes]
     return {
         "accuracy": round(mean(row["dev_accuracy"] for row in last), 6),
         "nats": round(mean(row["dev_nats"] for row in last), 6),
-        "seconds": round(sum(row["seconds"] for story in stories for row in story["epochs"]), 2),
+        "seconds": round(sum(row["seconds"] for outcome in outcomes for row in outcome["epochs"]), 2),
     }
 
 
@@ -119,8 +120,8 @@ def table(rows: list[Document], run: Run, measured_on: str) -> Iterator[str]:
     """The trials, in their order, and the command that takes the settings of the first."""
     yield f"\naccuracy   nats   seconds   trial   settings, measured on {measured_on}"
     for row in rows:
-        told = f"{spelled(row['settings'])}{'   (those of the run)' if row[OWN] else ''}"
-        yield f"{row['accuracy']:8.3f} {row['nats']:6.3f} {row['seconds']:9.1f} {row['trial']:7d}   {told}"
+        settings = f"{spelled(row['settings'])}{'   (those of the run)' if row[OWN] else ''}"
+        yield f"{row['accuracy']:8.3f} {row['nats']:6.3f} {row['seconds']:9.1f} {row['trial']:7d}   {settings}"
     if rows:
         tested = run.input("fetch/labelled/test.jsonl").exists()
         where = ", and on the test documents" if tested else ""

@@ -13,7 +13,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from pipeline.program import Interrupted
+from pipeline.errors import Interrupted
 
 ROOT = Path(__file__).parents[1]
 Program = Callable[..., subprocess.CompletedProcess[str]]

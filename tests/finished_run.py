@@ -138,7 +138,7 @@ def _scored(rows: list[dict[str, Any]]) -> Result:
         "largest_class": {"label": "culture", "share": 0.31},
         "calibration": {
             "temperature": 1.8,
-            "before": calibration.measured(calibration.reheated(table, 1 / 1.8), right),
+            "before": calibration.measured(calibration.at_temperature(table, 1 / 1.8), right),
             "after": calibration.measured(table, right),
         },
         **verdict(0.82, evidence, 48, gather.NAMES, "the joined classifier"),

@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from benchmarks import strategies
 from benchmarks.write_tables import SECTIONS
-from pipeline.transfer.subsets import said_by_network
+from pipeline.transfer.subsets import network_probabilities
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -54,9 +54,11 @@ def test_strategies_are_compared_on_documents_left_out_and_test_stays_closed(
 
     def counting(bench: Any, kind: str, seed: int) -> Any:
         trained.append((bench.settings.strategy, len(bench.splits["train"].ids), len(bench.splits["dev"].ids)))
-        return said_by_network(bench._replace(settings=bench.settings.model_copy(update={"epochs": 1})), kind, seed)
+        return network_probabilities(
+            bench._replace(settings=bench.settings.model_copy(update={"epochs": 1})), kind, seed
+        )
 
-    monkeypatch.setattr(strategies, "said_by_network", counting)
+    monkeypatch.setattr(strategies, "network_probabilities", counting)
     monkeypatch.setattr(sys, "argv", ["strategies", run.argument])
     strategies.main()
     networks = ("full", "last_layers", "head_then_all", "gradual", "lora", "scratch")

@@ -31,8 +31,8 @@ def test_accelerate_accepts_the_hardware_file(path: Path) -> None:
     assert loaded.num_processes % loaded.num_machines == 0
     arguments = launch_command_parser().parse_args([f"--config_file={path}", "-m", "pipeline.pretrain"])
     launch, *_ = _validate_launch_command(arguments)
-    several = launch.multi_gpu or launch.use_fsdp
-    assert several == (loaded.num_processes > 1), "several processes start only as MULTI_GPU or FSDP"
+    distributed = launch.multi_gpu or launch.use_fsdp
+    assert distributed == (loaded.num_processes > 1), "several processes start only as MULTI_GPU or FSDP"
     assert launch.mixed_precision == "no", "the stages choose their precision themselves"
 
 

@@ -132,25 +132,25 @@ def _right(share: float) -> Any:
 def test_contrasts_tell_start_slope_and_end_by_the_documents() -> None:
     ours = {10: _right(0.3), 20: _right(0.5), 40: _right(0.7)}
     theirs = {10: _right(0.5), 20: _right(0.55), 40: _right(0.6), 80: _right(0.9)}
-    told = contrasts(ours, theirs, draws(1000, 500))
-    assert (told["from"], told["to"]) == (10, 40)
-    assert told["start"]["mean"] == pytest.approx(-0.2)
-    assert told["slope"]["mean"] == pytest.approx(0.15)  # 20 points a doubling less 5
-    assert told["end"]["mean"] == pytest.approx(0.1)
-    assert told["start"]["high"] < 0 < told["slope"]["low"]
-    said = next(
+    contrast = contrasts(ours, theirs, draws(1000, 500))
+    assert (contrast["from"], contrast["to"]) == (10, 40)
+    assert contrast["start"]["mean"] == pytest.approx(-0.2)
+    assert contrast["slope"]["mean"] == pytest.approx(0.15)  # 20 points a doubling less 5
+    assert contrast["end"]["mean"] == pytest.approx(0.1)
+    assert contrast["start"]["high"] < 0 < contrast["slope"]["low"]
+    sentence = next(
         learning.story(
             {
-                "contrasts": [{"ours": "network", "theirs": "scratch", **told}],
+                "contrasts": [{"ours": "network", "theirs": "scratch", **contrast}],
                 "labels_until": {"accuracy": 0.9, "labels": {}},
                 "curves": {"network": [], "scratch": [], "tfidf_svm": [{"labels": 80}]},
             }
         )
     )
-    assert "starts lower (with 10 labels −20.0, −22" in said
-    assert "Against the same network, random start, the transferred network" in said
-    assert "rises more steeply (+15.0" in said
-    assert "ends higher (with 40 labels +10.0" in said
+    assert "starts lower (with 10 labels −20.0, −22" in sentence
+    assert "Against the same network, random start, the transferred network" in sentence
+    assert "rises more steeply (+15.0" in sentence
+    assert "ends higher (with 40 labels +10.0" in sentence
     same = contrasts(ours, ours, draws(1000, 500))
     assert {same[name]["mean"] for name in ("start", "slope", "end")} == {0}
     gap = np.full(1000, 0.1)

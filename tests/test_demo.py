@@ -65,8 +65,8 @@ def test_it_tells_once_and_again_when_a_stage_has_run_again(
     run: Run, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     demo.show(run)
-    told = capsys.readouterr().out
-    for said in (
+    printed = capsys.readouterr().out
+    for expected in (
         "▁▁",
         "1.62 tokens a word",
         "8.12 → 4.72",
@@ -77,9 +77,9 @@ def test_it_tells_once_and_again_when_a_stage_has_run_again(
         *demo.UNSEEN,
         "report/index.html",
     ):
-        assert said in told.replace("\N{NO-BREAK SPACE}", " "), said
-    assert len(told.splitlines()) <= 40
-    assert max(demo.columns(line) for line in told.splitlines()) <= demo.COLUMNS
+        assert expected in printed.replace("\N{NO-BREAK SPACE}", " "), expected
+    assert len(printed.splitlines()) <= 40
+    assert max(demo.columns(line) for line in printed.splitlines()) <= demo.COLUMNS
 
     with caplog.at_level(logging.INFO):
         demo.show(run)
@@ -89,11 +89,11 @@ def test_it_tells_once_and_again_when_a_stage_has_run_again(
     manifest = run.folder / "score" / artifacts.MANIFEST
     manifest.write_text(json.dumps({**json.loads(manifest.read_text("utf-8")), "seconds": 13}), "utf-8")
     demo.show(run)
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == printed
 
     (run.folder / "demo.txt").write_text("")  # by a disk that was full
     demo.show(run)
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == printed
 
 
 def test_what_stood_there_mends_the_example(run: Run) -> None:

@@ -13,9 +13,8 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.config import Model, Pretrain
-from pipeline.errors import UsageError
+from pipeline.errors import Interrupted, UsageError
 from pipeline.model.masked_lm import masked_lm
-from pipeline.program import Interrupted
 from pipeline.training import masked, pretraining
 from pipeline.training.masked import MaskedBlocks
 from pipeline.training.pretraining import Session, train

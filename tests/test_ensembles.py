@@ -32,8 +32,8 @@ def finished(root: Path, *settings: str, dev: bool = True) -> tuple[Run, dict[st
 def scored(run: Run, out: Path) -> dict[str, Any]:
     out.mkdir()
     score.work(run, out)
-    told: dict[str, Any] = json.loads((out / "scores.json").read_text("utf-8"))
-    return told
+    result: dict[str, Any] = json.loads((out / "scores.json").read_text("utf-8"))
+    return result
 
 
 @pytest.mark.parametrize("dev", [True, False])
@@ -65,9 +65,9 @@ def test_a_soup_is_the_mean_of_networks_that_started_from_one_head(
     assert {row["strategy"] for row in read_jsonl(run.input("finetune/metrics.jsonl"))} == {"full", "scratch"}
     if not dev:
         return
-    told = scored(run, tmp_path / "out")
-    assert told["answer"] == "soup"
-    assert told["test"]["accuracy"] == told["parts"]["soup"]["accuracy"] != told["parts"]["network"]["accuracy"]
+    result = scored(run, tmp_path / "out")
+    assert result["answer"] == "soup"
+    assert result["test"]["accuracy"] == result["parts"]["soup"]["accuracy"] != result["parts"]["network"]["accuracy"]
 
 
 @pytest.mark.parametrize("strategy", ["hybrid", "full"])
@@ -85,7 +85,7 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
     assert not run.input("finetune/model/classifier.json").exists()
 
     bench, _ = open_bench(run, run.input("finetune"))
-    stories: dict[networks.Job, Any] = {networks.Job("full", seed, f"seed-{seed}"): {} for seed in (0, 1)}
+    outcomes: dict[networks.Job, Any] = {networks.Job("full", seed, f"seed-{seed}"): {} for seed in (0, 1)}
     corpus = list(read_jsonl(run.input("filter/train.jsonl")))
     texts = passages(corpus, list(map(len, bench.texts["train"])), 40)
     names = ("seed-0", "seed-1", *(["linear/seed-0"] if share < 1 else []))
@@ -93,7 +93,7 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
         shipped.classify(processes(), shipped.load(run.input(f"finetune/{name}")), texts) for name in names
     )
     for given in (share, *([0.0] if linear else [])):  # 0: the linear classifier is the teacher
-        data = ensembles.taught(bench, stories, given, corpus)
+        data = ensembles.taught(bench, outcomes, given, corpus)
         assert len(data.ids) == 60 + 40
         np.testing.assert_array_equal(data.targets[:60], bench.splits["train"].targets)
         teacher = given * (one + two) / 2 + (1 - given) * sum(linear)
@@ -101,12 +101,12 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
 
     if strategy == "full":
         return
-    told = scored(run, tmp_path / "out")
-    assert told["answer"] == "distilled"
-    assert len(told["parts"]["distilled"]["accuracy"]["per_seed"]) == 2
-    assert "learned from what others say" in told["story"]
-    own = told["parts"]["network"]["accuracy"]["mean"] - told["baselines"]["scratch"]["accuracy"]["mean"]
-    assert told["network_alone"]["evidence"]["scratch"]["difference"]["mean"] == pytest.approx(own)
+    result = scored(run, tmp_path / "out")
+    assert result["answer"] == "distilled"
+    assert len(result["parts"]["distilled"]["accuracy"]["per_seed"]) == 2
+    assert "learned from what others say" in result["story"]
+    own = result["parts"]["network"]["accuracy"]["mean"] - result["baselines"]["scratch"]["accuracy"]["mean"]
+    assert result["network_alone"]["evidence"]["scratch"]["difference"]["mean"] == pytest.approx(own)
 
 
 @pytest.mark.parametrize("as_corpus", [True, False])

@@ -163,8 +163,8 @@ def test_faults_of_labelled_documents_are_told_counted_and_mended(files: Path, p
 def test_a_class_whose_only_documents_are_in_test_is_said_to_be_taken_out(files: Path, program: Program) -> None:
     (files / "train.tsv").write_text(TRAIN + "weather\tit rains\n", "utf-8")
     (files / "test.tsv").write_text("category\ttext\nweather\tIt rains.\n", "utf-8")
-    code, said = fetch(program, "corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.test=test.tsv")
-    assert (code, said) == (
+    code, message = fetch(program, "corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.test=test.tsv")
+    assert (code, message) == (
         2,
         "error: test.tsv has the label `weather`, of which train.tsv has no document but what is also in test, and "
         "taken out: add some to train or correct the label",
@@ -173,8 +173,8 @@ def test_a_class_whose_only_documents_are_in_test_is_said_to_be_taken_out(files:
 
 def test_a_train_split_that_is_left_with_one_class_says_where_the_others_went(files: Path, program: Program) -> None:
     (files / "test.tsv").write_text("category\ttext\nsport\tz\nnews\tY.\n", "utf-8")
-    code, said = fetch(program, "corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.test=test.tsv")
-    assert (code, said) == (
+    code, message = fetch(program, "corpus.dump=or.xml.bz2", "labelled.train=train.tsv", "labelled.test=test.tsv")
+    assert (code, message) == (
         2,
         "error: train.tsv has one class only, `sport`, once what is also in test is taken out: "
         "a classifier needs at least two",

@@ -149,13 +149,13 @@ def test_processes_share_a_batch_out_so_that_each_document_counts_once(number: i
 
 
 def test_the_model_to_ship_is_the_best_on_dev_then_the_surest() -> None:
-    def story(accuracy: float, nats: float) -> dict[str, Any]:
+    def outcome(accuracy: float, nats: float) -> dict[str, Any]:
         return {"epochs": [{"dev_accuracy": 1.0, "dev_nats": 0.0}, {"dev_accuracy": accuracy, "dev_nats": nats}]}
 
     figures = [(0.5, 0.1), (0.6, 0.9), (0.6, 0.8), (0.6, 0.8)]
-    stories = {networks.Job("full", i, f"seed-{i}"): story(*each) for i, each in enumerate(figures)}
-    stories |= {networks.Job("scratch", 0, "scratch/seed-0"): story(0.9, 0.1)}
-    assert networks.best(networks.own(stories)).folder == "seed-2"
+    outcomes = {networks.Job("full", i, f"seed-{i}"): outcome(*each) for i, each in enumerate(figures)}
+    outcomes |= {networks.Job("scratch", 0, "scratch/seed-0"): outcome(0.9, 0.1)}
+    assert networks.best(networks.own(outcomes)).folder == "seed-2"
 
 
 @pytest.mark.parametrize("dev", [True, False])
@@ -264,7 +264,7 @@ def test_every_classifier_holds_the_temperature_that_dev_gives_it(done: tuple[Ru
         model, tokenizer = classifier.load(run.input(f"finetune/{name}"))
         ids, _ = encode(tokenizer, [row["text"] for row in dev], 12)
         table = training.logits(Accelerator(cpu=True), model, ids, tokenizer.pad_token_id)
-        fitted = calibration.temperature(table.numpy(), [LABELS.index(row["label"]) for row in dev])
+        fitted = calibration.fit_temperature(table.numpy(), [LABELS.index(row["label"]) for row in dev])
         assert classifier.temperature(model) == pytest.approx(fitted, rel=0.02)
     assert classifier.temperature(model) != 1
 
@@ -321,9 +321,9 @@ def test_without_a_dev_split_train_is_cross_validated(
     assert counts["shipped"] == "seed-0"
     assert [p.name for p in run.input("finetune/folds/fold-4").iterdir()] == ["training.json"]
     rows = [json.loads(line) for line in run.input("finetune/metrics.jsonl").read_text("utf-8").splitlines()]
-    stories = [json.loads(path.read_text("utf-8")) for path in run.input("finetune/folds").glob("*/training.json")]
-    heat = classifier.temperature(classifier.load(run.input("finetune/model"))[0])
-    assert heat == pytest.approx(math.prod(story["temperature"] for story in stories) ** (1 / 5))
+    outcomes = [json.loads(path.read_text("utf-8")) for path in run.input("finetune/folds").glob("*/training.json")]
+    temperature = classifier.temperature(classifier.load(run.input("finetune/model"))[0])
+    assert temperature == pytest.approx(math.prod(outcome["temperature"] for outcome in outcomes) ** (1 / 5))
     assert {row["fold"] for row in rows if "fold" in row} == set(range(given.FOLDS))
     assert all(("fold" in row) == ("dev_nats" in row) for row in rows)
 

@@ -25,7 +25,7 @@ BATCH = {
     "input_ids": torch.tensor([[1, 5, 9, 2], [1, 7, 2, 0], [1, 8, 2, 0]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 0]]),
     "targets": torch.tensor([[1.0, 0, 0], [0, 0.5, 0], [0, 0, 0]]),  # the last counts for nothing
-    "chance": torch.tensor([0, 0, 0]),
+    "dropout_seed": torch.tensor([0, 0, 0]),
 }
 
 
@@ -52,14 +52,14 @@ def test_top_layers_drawn_anew_count_as_new_and_the_rest_is_the_checkpoints(tmp_
 
 def test_modernbert_pools_as_asked_also_when_plain_transformers_loads_it(tmp_path: Path) -> None:
     upstream.save_checkpoint(tmp_path, "modernbert")
-    said = {}
+    logits = {}
     for pooling in ("cls", "mean"):
         model, _ = classifier.pretrained(tmp_path, LABELS, 0, Finetune(pooling=pooling))
         model.save_pretrained(tmp_path / pooling)
         again = AutoModelForSequenceClassification.from_pretrained(tmp_path / pooling).eval()
         assert again.config.classifier_pooling == pooling
-        said[pooling] = again(BATCH["input_ids"], attention_mask=BATCH["attention_mask"]).logits
-    assert not torch.allclose(said["cls"], said["mean"])
+        logits[pooling] = again(BATCH["input_ids"], attention_mask=BATCH["attention_mask"]).logits
+    assert not torch.allclose(logits["cls"], logits["mean"])
 
 
 @pytest.mark.parametrize("pooling", ["max", "attention"])
@@ -75,14 +75,14 @@ def test_pooling_of_our_own_is_of_the_tokens_alone_and_plain_transformers_refuse
     loaded = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     ids, mask = BATCH["input_ids"], BATCH["attention_mask"]
     with torch.inference_mode():
-        said = loaded(ids, attention_mask=mask).logits
+        logits = loaded(ids, attention_mask=mask).logits
         states = loaded.model(ids, attention_mask=mask).last_hidden_state
         alone = loaded(ids[1:2, :3]).logits
         document = states[1, :3]
         weights = torch.full((3, 1), 1 / 3) if pooling == "max" else loaded.pooling(document).softmax(0)
         expected = document.amax(0) if pooling == "max" else (weights * document).sum(0)
-        assert torch.allclose(said[1], loaded.classifier(loaded.head(expected)), atol=1e-5)
-    assert torch.allclose(said[1], alone[0], atol=1e-5), "padding takes part"
+        assert torch.allclose(logits[1], loaded.classifier(loaded.head(expected)), atol=1e-5)
+    assert torch.allclose(logits[1], alone[0], atol=1e-5), "padding takes part"
     code = f"from transformers import AutoModelForSequenceClassification as A; A.from_pretrained({str(folder)!r})"
     plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert plain.returncode, "plain transformers would pool otherwise"
@@ -154,8 +154,8 @@ def test_training_takes_its_loss_against_them(tmp_path: Path) -> None:
     data = labelled([[1, 5, 2], [1, 6, 2], [1, 7, 2]], [0, 0, 1], len(LABELS))
     settings = Finetune(epochs=1, label_smoothing=0.3, class_weights="balanced", dropout=0)
     model, _ = classifier.pretrained(tmp_path, LABELS, 0, settings)
-    said = training.logits(Accelerator(cpu=True), model, data.ids, 0)
-    expected = torch.nn.functional.cross_entropy(said, torch.from_numpy(targets(data.targets, settings)))
+    logits = training.logits(Accelerator(cpu=True), model, data.ids, 0)
+    expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets(data.targets, settings)))
     rows = training.train(Accelerator(cpu=True), model, 0, data, None, settings, "full", 0)
     assert rows[0]["loss_nats"] == pytest.approx(float(expected), abs=1e-4)
 
@@ -185,10 +185,10 @@ def test_the_head_answers_with_several_dropouts_of_one_body(tmp_path: Path, fami
     model.base_model.register_forward_hook(lambda _m, _i, output: bodies.append(len(output[0])))
     loss = training._summed_loss(model, BATCH, settings).detach()
     assert bodies == [2 * len(BATCH["input_ids"])], "one pass of the body, for R-Drop of two copies"
-    said = seen[0].log_softmax(-1).view(3, 2, 3, -1)  # samples, passes, documents, classes
-    assert len({tuple(each.flatten().tolist()) for each in said.flatten(0, 1)}) == 6, "each with other dropouts"
-    nats = -(said.mean((0, 1)) * BATCH["targets"]).sum()
-    pairs = [[torch.distributions.Categorical(logits=each) for each in sample] for sample in said]
+    log_probs = seen[0].log_softmax(-1).view(3, 2, 3, -1)  # samples, passes, documents, classes
+    assert len({tuple(each.flatten().tolist()) for each in log_probs.flatten(0, 1)}) == 6, "each with other dropouts"
+    nats = -(log_probs.mean((0, 1)) * BATCH["targets"]).sum()
+    pairs = [[torch.distributions.Categorical(logits=each) for each in sample] for sample in log_probs]
     apart = sum(
         torch.distributions.kl_divergence(one, other) + torch.distributions.kl_divergence(other, one)
         for one, other in pairs
@@ -196,10 +196,10 @@ def test_the_head_answers_with_several_dropouts_of_one_body(tmp_path: Path, fami
     expected = nats + 2 * (apart / len(pairs) / 2 * BATCH["targets"].sum(-1)).sum()
     assert float(loss) == pytest.approx(float(expected), rel=1e-4)
     seen.clear()
-    several = training._summed_loss(model, BATCH, Finetune(dropout=0.4, dropout_samples=2), several=True).detach()
+    summed = training._summed_loss(model, BATCH, Finetune(dropout=0.4, dropout_samples=2), multi_label=True).detach()
     wanted = BATCH["targets"].repeat(2, 1)
     each = torch.nn.functional.binary_cross_entropy_with_logits(seen[0], wanted, reduction="none").sum(-1).view(2, -1)
-    assert float(several) == pytest.approx(float(each.mean(0)[:2].sum()), rel=1e-4), "the last counts for nothing"
+    assert float(summed) == pytest.approx(float(each.mean(0)[:2].sum()), rel=1e-4), "the last counts for nothing"
     seen.clear()
     with torch.no_grad():
         model.eval()(BATCH["input_ids"], attention_mask=BATCH["attention_mask"])

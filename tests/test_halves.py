@@ -29,8 +29,8 @@ def test_the_contrast_is_infonce_over_halves_of_the_document_in_the_middle() -> 
 
 def _of_topics(n: int = 32, length: int = 16) -> MaskedBlocks:
     """Blocks of eight topics, each with ten pieces of its own."""
-    chance = np.random.default_rng(0)
-    ids = chance.integers(5, 15, (n, length)) + 10 * (np.arange(n) % 8)[:, None]
+    rng = np.random.default_rng(0)
+    ids = rng.integers(5, 15, (n, length)) + 10 * (np.arange(n) % 8)[:, None]
     return MaskedBlocks(ids.astype(np.uint16), np.arange(5), 4, 100)
 
 

@@ -82,12 +82,12 @@ def test_of_long_documents_the_opening_is_read_apart_where_it_tells(tmp_path: Pa
 def test_it_says_the_same_after_it_was_written_and_read(tmp_path: Path, machine: str, lexical: bool) -> None:
     vectors = _vectors(tell=True)
     fitted = linear.fit(TEXTS, vectors, CLASSES, linear.choose(TEXTS, vectors, CLASSES, machine, lexical=lexical))
-    said = fitted.probabilities(TEXTS, vectors)
-    assert said.shape == (len(TEXTS), 3)
-    np.testing.assert_allclose(said.sum(1), 1)
-    assert (said.argmax(1) == CLASSES).mean() > 0.9
+    probabilities = fitted.probabilities(TEXTS, vectors)
+    assert probabilities.shape == (len(TEXTS), 3)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    assert (probabilities.argmax(1) == CLASSES).mean() > 0.9
     linear.save(fitted, tmp_path)
-    np.testing.assert_array_equal(linear.load(tmp_path).probabilities(TEXTS, vectors), said)
+    np.testing.assert_array_equal(linear.load(tmp_path).probabilities(TEXTS, vectors), probabilities)
 
 
 def test_of_two_classes_both_get_their_probability() -> None:
@@ -128,15 +128,15 @@ def test_what_is_shipped_says_what_its_parts_say_in_their_shares(
     counts = upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
     choice, texts = counts["choice"], [row["text"] for row in splits["train"]]
     folder, accelerator = run.input("finetune"), Accelerator(cpu=True)
-    said = shipped.classify(accelerator, shipped.load(folder / "model"), texts)
-    by_linear = shipped.classify(accelerator, shipped.load(folder / "linear" / "seed-0"), texts)
+    probabilities = shipped.classify(accelerator, shipped.load(folder / "model"), texts)
+    linear_probabilities = shipped.classify(accelerator, shipped.load(folder / "linear" / "seed-0"), texts)
     if choice["answer"] == "linear":
-        expected = by_linear
+        expected = linear_probabilities
     else:
-        by_network = shipped.classify(accelerator, shipped.load(folder / counts["shipped"]), texts)
-        expected = choice["share"] * by_network + (1 - choice["share"]) * by_linear
-    np.testing.assert_allclose(said, expected, atol=1e-9)
-    np.testing.assert_allclose(said.sum(1), 1, atol=1e-6)
+        network_probabilities = shipped.classify(accelerator, shipped.load(folder / counts["shipped"]), texts)
+        expected = choice["share"] * network_probabilities + (1 - choice["share"]) * linear_probabilities
+    np.testing.assert_allclose(probabilities, expected, atol=1e-9)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
     assert strategy != "hybrid" or 0 < choice["share"] < 1
     assert (folder / "seed-0").exists() is (strategy != "features")
     rows = list(read_jsonl(folder / "metrics.jsonl"))
@@ -151,10 +151,10 @@ def test_a_class_of_a_document_or_two_leaves_the_probabilities_of_others_sharp(m
     texts, vectors, truth = [TEXTS[i] for i in kept], _vectors(tell=True)[kept], np.array(CLASSES)[kept]
     chosen = linear.choose(texts, vectors, truth, machine, lexical=True)
     fitted = linear.fit(texts, vectors, truth, chosen)
-    said = fitted.probabilities(texts, vectors)
-    assert said.shape == (len(kept), 3)
+    probabilities = fitted.probabilities(texts, vectors)
+    assert probabilities.shape == (len(kept), 3)
     assert fitted.temperature < 2
-    assert said.max(1).mean() > 0.9
+    assert probabilities.max(1).mean() > 0.9
     assert chosen.accuracy > 0.9
 
 
@@ -167,11 +167,11 @@ def test_who_has_not_met_a_class_gives_it_to_no_document_and_who_met_no_other_to
     vectors = _vectors(tell=True)
     chosen = linear.choose(TEXTS, vectors, truth, "svm", lexical=True)
     fitted = linear.fit(TEXTS[:-1], vectors[:-1], truth[:-1], chosen)
-    said = fitted.probabilities(TEXTS, vectors)
-    assert ((said[:, 3] >= 0.5) == every).all()
+    probabilities = fitted.probabilities(TEXTS, vectors)
+    assert ((probabilities[:, 3] >= 0.5) == every).all()
     assert fitted.temperature < 2
     linear.save(fitted, tmp_path)
-    np.testing.assert_array_equal(linear.load(tmp_path).probabilities(TEXTS, vectors), said)
+    np.testing.assert_array_equal(linear.load(tmp_path).probabilities(TEXTS, vectors), probabilities)
 
 
 @pytest.mark.parametrize("counts", [(20, 20, 1), (30, 1), (5, 1)])

@@ -72,9 +72,9 @@ def test_a_class_id_without_a_name_is_no_label(tmp_path: Path) -> None:
 
 
 def test_parquet_with_a_kind_of_column_that_is_not_known_is_refused(tmp_path: Path) -> None:
-    told = {"info": {"features": {"category": {"_type": "Smell"}, "text": {"dtype": "string", "_type": "Value"}}}}
+    metadata = {"info": {"features": {"category": {"_type": "Smell"}, "text": {"dtype": "string", "_type": "Value"}}}}
     table = pyarrow.table({"category": ["a"], "text": ["x"]})
-    table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(metadata)})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(UsageError, match=r"a\.parquet cannot be read as Parquet \(.*Smell"):
         read(tmp_path / "a.parquet")
@@ -96,8 +96,8 @@ def test_sound_beside_the_text_is_passed_over(tmp_path: Path, monkeypatch: pytes
     value, audio = {"dtype": "string", "_type": "Value"}, {"_type": "Audio"}
     features: dict[str, Any] = {"category": value, "text": value, "sound": audio}
     features |= {"takes": {"feature": audio, "_type": "List"}, "spoken": {"by": value, "sound": audio}}
-    told = {"info": {"features": features}}
-    table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
+    metadata = {"info": {"features": features}}
+    table = table.replace_schema_metadata({"huggingface": json.dumps(metadata)})
     (tmp_path / "folder").mkdir()
     pyarrow.parquet.write_table(table, tmp_path / "folder/train.parquet")
     Dataset(table).save_to_disk(str(tmp_path / "saved"))
@@ -311,10 +311,10 @@ def test_documents_of_test_are_taken_out_of_train_and_dev_and_test_stays_whole()
         **{"train": 1, "dev": 0, "test": 1},
         **{"train in dev": 1, "train in test": 3, "dev in test": 1},  # one more of dev is in test, and taken out
     }
-    told = list(labelled_checks.lines(faults))
-    assert any("taken out: 3 of train and 1 of dev" in line for line in told)
-    assert "documents of train that are also in dev: 1; what is measured on dev flatters" in told
-    assert not any("also in test: " in line for line in told)
+    lines = list(labelled_checks.lines(faults))
+    assert any("taken out: 3 of train and 1 of dev" in line for line in lines)
+    assert "documents of train that are also in dev: 1; what is measured on dev flatters" in lines
+    assert not any("also in test: " in line for line in lines)
 
     kept, faults = labelled_checks.checked(splits, remove_leaked=False)
     assert kept == splits

@@ -32,11 +32,11 @@ def test_a_feature_that_all_documents_have_says_nothing_and_one_class_alone_no_n
     assert np.isfinite(RatioWeights(4).fit(ROWS, [0] * 4).scale_).all()
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_the_linear_classifier_does_without_a_body(several: bool) -> None:
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_linear_classifier_does_without_a_body(multi_label: bool) -> None:
     texts = ["ଚାଷୀ ଧାନ ରୁଏ", "ଧାନ ଚାଷ ଭଲ", "ଖେଳ ଦେଖିଲେ", "ଭଲ ଖେଳ ହେଲା"] * 5
     classes = np.array([0, 0, 1, 1] * 5)
-    truth = np.eye(2, dtype=int)[classes] if several else classes
+    truth = np.eye(2, dtype=int)[classes] if multi_label else classes
     fitted, asked = without_body(texts, truth), ["ଧାନ ଚାଷ", "ଖେଳ"]
-    said = decided(fitted.probabilities(asked, no_vectors(asked)), several=several)
-    assert said.tolist() == ([[1, 0], [0, 1]] if several else [0, 1])
+    predicted = decided(fitted.probabilities(asked, no_vectors(asked)), multi_label=multi_label)
+    assert predicted.tolist() == ([[1, 0], [0, 1]] if multi_label else [0, 1])

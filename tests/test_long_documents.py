@@ -60,10 +60,10 @@ def test_a_document_gets_the_mean_of_its_windows_and_each_is_trained_with_its_la
     first, second, third = [1, *range(5, 11), 2], [1, *range(9, 15), 2], [1, 13, 2]
     data = labelled([[1, 7, 2], first + second + third], [2, 1], len(LABELS))
     assert in_windows(data.ids, network) == ([[1, 7, 2], first, second, third], [0, 1, 1, 1])
-    said = logits(Accelerator(cpu=True), network, data.ids, 0)
+    table = logits(Accelerator(cpu=True), network, data.ids, 0)
     with torch.inference_mode():
         each = [network(torch.tensor([window])).logits[0] for window in ([1, 7, 2], first, second, third)]
-    torch.testing.assert_close(said, torch.stack([each[0], torch.stack(each[1:]).mean(0)]))
+    torch.testing.assert_close(table, torch.stack([each[0], torch.stack(each[1:]).mean(0)]))
     seen: list[tuple[list[int], int]] = []
 
     def watched(_accelerator: Any, data: training.Labelled, *_: Any) -> Any:
@@ -90,10 +90,10 @@ def test_options_reach_every_network_and_what_is_shipped_says_what_it_said_of_de
         settings = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / name).config
         assert (settings.pooling, settings.window_tokens) == ("attention", 12)
     texts = [row["text"] for row in read_jsonl(run.input("fetch/labelled/dev.jsonl"))]
-    said = shipped.classify(Accelerator(cpu=True), shipped.load(tmp_path / "out" / "model"), texts)
-    story = json.loads((tmp_path / "out" / "seed-0" / "training.json").read_text("utf-8"))
-    expected = softmax(np.asarray(story["unseen_logits"]) / story["temperature"])
-    assert said == pytest.approx(expected, abs=1e-5)
+    probabilities = shipped.classify(Accelerator(cpu=True), shipped.load(tmp_path / "out" / "model"), texts)
+    outcome = json.loads((tmp_path / "out" / "seed-0" / "training.json").read_text("utf-8"))
+    expected = softmax(np.asarray(outcome["unseen_logits"]) / outcome["temperature"])
+    assert probabilities == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_frozen_body_tells_the_mean_over_all_windows(tmp_path: Path) -> None:

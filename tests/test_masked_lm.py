@@ -62,15 +62,15 @@ def test_attention_does_not_cross_the_end_of_a_document(
     ids[:, 11] = 3
     ids[1, :12] = ids[0, :12]  # the same first document, another second one
 
-    def said(separator: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def predictions(separator: int | None) -> tuple[torch.Tensor, torch.Tensor]:
         data = MaskedBlocks(ids, np.arange(5), 4, 100, separator=separator)
         batch = data.batch(np.arange(2), np.zeros(2, np.int64), rate=0.2, seed=0, step=0)
         mask = attention_mask(model, batch)
         first, second = body(model)(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
         return first[:12], second[:12]
 
-    torch.testing.assert_close(*said(separator=3))
-    first, second = said(separator=None)
+    torch.testing.assert_close(*predictions(separator=3))
+    first, second = predictions(separator=None)
     assert (first - second).abs().max() > 1e-3, "in a whole block it does"
 
 

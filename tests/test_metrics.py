@@ -13,10 +13,10 @@ from pipeline.metrics.verdict import verdict
 
 def certain(documents: int, classes: int = 4, seed: int = 0) -> tuple[calibration.Floats, list[int]]:
     """Logits whose probabilities are exactly right, and classes drawn from them."""
-    chance = np.random.default_rng(seed)
-    logits = chance.normal(size=(documents, classes))
-    shares = calibration.reheated(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), 1)
-    return logits, [int(chance.choice(classes, p=row)) for row in shares]
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(documents, classes))
+    shares = calibration.at_temperature(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), 1)
+    return logits, [int(rng.choice(classes, p=row)) for row in shares]
 
 
 def test_mcnemar_throws_a_coin_for_each_document_that_one_gets_right() -> None:
@@ -52,19 +52,19 @@ def test_rounding_is_no_difference() -> None:
 
 def test_the_temperature_undoes_overconfidence_and_changes_no_answer() -> None:
     logits, true = certain(4000)
-    assert calibration.temperature(3 * logits, true) == pytest.approx(3, rel=0.08)
-    assert calibration.temperature(logits / 3, true) == pytest.approx(1 / 3, rel=0.08)
+    assert calibration.fit_temperature(3 * logits, true) == pytest.approx(3, rel=0.08)
+    assert calibration.fit_temperature(logits / 3, true) == pytest.approx(1 / 3, rel=0.08)
     right = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    hot = calibration.reheated(right, 1 / 3)
+    hot = calibration.at_temperature(right, 1 / 3)
     assert (hot.argmax(-1) == right.argmax(-1)).all()
-    assert np.allclose(calibration.reheated(hot, 3), right)
+    assert np.allclose(calibration.at_temperature(hot, 3), right)
     assert calibration.measured(hot, true)["ece"] > 0.2
     assert calibration.measured(right, true)["ece"] < 0.03
     assert calibration.measured(hot, true)["nats"] > calibration.measured(right, true)["nats"]
 
 
 def test_a_few_documents_that_are_all_right_leave_the_temperature_finite() -> None:
-    assert 1 < calibration.temperature(np.eye(3) * 5, [0, 1, 2]) < 10
+    assert 1 < calibration.fit_temperature(np.eye(3) * 5, [0, 1, 2]) < 10
 
 
 def test_the_calibration_error_is_the_gap_in_each_bin_weighted_by_its_documents() -> None:
@@ -87,7 +87,7 @@ def control(accuracy: float, low: float, high: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("linear", "scratch", "word", "offer", "said"),
+    ("linear", "scratch", "word", "offer", "sentence"),
     [
         ((0.6, 0.02, 0.2), (0.5, 0.1, 0.3), "positive", "transfer", "worth it"),
         ((0.8, -0.2, -0.02), (0.5, 0.1, 0.3), "negative", "tfidf_svm", "The linear baseline wins"),
@@ -100,18 +100,18 @@ def control(accuracy: float, low: float, high: float) -> dict[str, Any]:
     ],
 )
 def test_the_verdict_weighs_both_controls_and_offers_the_better_model(
-    linear: tuple[float, float, float], scratch: tuple[float, float, float], word: str, offer: str, said: str
+    linear: tuple[float, float, float], scratch: tuple[float, float, float], word: str, offer: str, sentence: str
 ) -> None:
     evidence = {"tfidf_svm": control(*linear), "scratch": control(*scratch)}
-    told = verdict(0.7, evidence, 204, NAMES, "the network")
-    assert (told["verdict"], told["offer"]) == (word, offer)
-    assert told["evidence"] == evidence
-    assert told["against"] == ("tfidf_svm" if linear[0] > scratch[0] else "scratch")
-    assert f"Transfer is {word}" in told["story"]
-    assert said in told["story"]
-    assert "The network is right on 70.0 % of the 204 test documents" in told["story"]
-    assert told["story"].count("McNemar") == 2
-    assert told["story"].endswith(f"take {(NAMES | {'transfer': 'the network'})[offer]}.")
+    result = verdict(0.7, evidence, 204, NAMES, "the network")
+    assert (result["verdict"], result["offer"]) == (word, offer)
+    assert result["evidence"] == evidence
+    assert result["against"] == ("tfidf_svm" if linear[0] > scratch[0] else "scratch")
+    assert f"Transfer is {word}" in result["story"]
+    assert sentence in result["story"]
+    assert "The network is right on 70.0 % of the 204 test documents" in result["story"]
+    assert result["story"].count("McNemar") == 2
+    assert result["story"].endswith(f"take {(NAMES | {'transfer': 'the network'})[offer]}.")
 
 
 @pytest.mark.parametrize("side", [1, -1])
@@ -127,30 +127,30 @@ def test_a_few_documents_all_on_one_side_decide_nothing(side: int) -> None:
         "mcnemar": comparison.mcnemar(ours, theirs, true),
     }
     assert each["difference"]["low"] * each["difference"]["high"] > 0, "the interval holds no zero"
-    told = verdict(float((ours == 0).mean()), {"tfidf_svm": each, "scratch": each}, 100, NAMES, "the network")
-    assert told["verdict"] == "neutral"
-    assert told["story"].count("which chance alone could explain") == 2
+    result = verdict(float((ours == 0).mean()), {"tfidf_svm": each, "scratch": each}, 100, NAMES, "the network")
+    assert result["verdict"] == "neutral"
+    assert result["story"].count("which chance alone could explain") == 2
     known = {**each, "mcnemar": {**each["mcnemar"], "p": 0.01}}
-    told = verdict(float((ours == 0).mean()), {"tfidf_svm": known, "scratch": known}, 100, NAMES, "the network")
-    assert told["verdict"] == ("positive" if side > 0 else "negative")
+    result = verdict(float((ours == 0).mean()), {"tfidf_svm": known, "scratch": known}, 100, NAMES, "the network")
+    assert result["verdict"] == ("positive" if side > 0 else "negative")
 
 
 def test_what_transfers_nothing_gets_no_word_on_transfer() -> None:
-    told = verdict(0.7, {"tfidf_svm": control(0.6, 0.02, 0.2)}, 204, NAMES, "a network from random weights")
-    assert (told["verdict"], told["offer"]) == (None, "transfer")
-    assert told["story"].startswith("Nothing is transferred here. A network from random weights is right on 70.0 %")
-    assert "Transfer is" not in told["story"]
-    assert told["story"].endswith("Of a network from random weights and TF-IDF, take a network from random weights.")
+    result = verdict(0.7, {"tfidf_svm": control(0.6, 0.02, 0.2)}, 204, NAMES, "a network from random weights")
+    assert (result["verdict"], result["offer"]) == (None, "transfer")
+    assert result["story"].startswith("Nothing is transferred here. A network from random weights is right on 70.0 %")
+    assert "Transfer is" not in result["story"]
+    assert result["story"].endswith("Of a network from random weights and TF-IDF, take a network from random weights.")
 
 
 def test_the_better_of_two_linear_controls_is_offered() -> None:
     evidence = {"tfidf_svm": control(0.6, 0.02, 0.2), "lexical": control(0.72, -0.08, 0.04)}
     evidence["scratch"] = control(0.5, 0.1, 0.3)
-    told = verdict(0.7, evidence, 204, NAMES | {"lexical": "weighted TF-IDF"}, "the network")
-    assert (told["verdict"], told["offer"], told["against"]) == ("neutral", "lexical", "lexical")
-    assert "not shown to be better than weighted TF-IDF, which is simpler" in told["story"]
-    assert told["story"].endswith("Of the network and weighted TF-IDF, take weighted TF-IDF.")
-    assert told["story"].count("McNemar") == 3
+    result = verdict(0.7, evidence, 204, NAMES | {"lexical": "weighted TF-IDF"}, "the network")
+    assert (result["verdict"], result["offer"], result["against"]) == ("neutral", "lexical", "lexical")
+    assert "not shown to be better than weighted TF-IDF, which is simpler" in result["story"]
+    assert result["story"].endswith("Of the network and weighted TF-IDF, take weighted TF-IDF.")
+    assert result["story"].count("McNemar") == 3
 
 
 def test_draws_take_no_more_memory_than_they_fill() -> None:

@@ -1,6 +1,7 @@
 """Worker processes, and what they cost."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,11 @@ def test_what_workers_hold_counts_as_the_programs_memory(tmp_path: Path) -> None
     printed = subprocess.check_output([sys.executable, "program.py"], cwd=tmp_path, env=environment, text=True)
     first, second = map(int, printed.split())
     assert 200 < first < 400 < second < 600
+
+
+def test_threads_spin_briefly_in_a_stage_that_is_started_by_itself() -> None:
+    ours = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    command = [sys.executable, "-m", "pipeline.pretrain", "--help"]
+    environment = {**ours, "OMP_DISPLAY_ENV": "VERBOSE"}
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True).stderr
+    assert {*re.findall(r"GOMP_SPINCOUNT = '(\d+)'", shown)} <= {"10000"}  # none where another library does it

@@ -16,8 +16,8 @@ SPECIAL = np.arange(5)
 
 def _two_circles(n: int = 400, length: int = 32) -> np.ndarray:
     """Blocks of pieces 5–44 or of 45–84, each behind a special one; 85–99 never occur."""
-    chance = np.random.default_rng(0)
-    ids = chance.integers(5, 45, (n, length)) + 40 * (np.arange(n) % 2)[:, None]
+    rng = np.random.default_rng(0)
+    ids = rng.integers(5, 45, (n, length)) + 40 * (np.arange(n) % 2)[:, None]
     ids[:, 0] = 2
     return ids.astype(np.uint16)
 

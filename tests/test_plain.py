@@ -94,9 +94,9 @@ def test_a_saved_dataset_with_sound_is_read_for_its_text(tmp_path: Path) -> None
     from datasets import Dataset
 
     features = {"text": {"dtype": "string", "_type": "Value"}, "sound": {"_type": "Audio"}}
-    told = {"huggingface": json.dumps({"info": {"features": features}})}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     table = pyarrow.table({"text": ["a"], "sound": [{"bytes": b"RIFF", "path": "a.wav"}]})
-    Dataset(table.replace_schema_metadata(told)).save_to_disk(tmp_path / "saved")
+    Dataset(table.replace_schema_metadata(metadata)).save_to_disk(tmp_path / "saved")
     assert [*dataset_rows(tmp_path / "saved")] == [{"id": "1", "title": "", "text": "a"}]
 
 

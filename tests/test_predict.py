@@ -58,36 +58,36 @@ def test_it_says_what_plain_transformers_says(
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def heated(model: Path, heat: float, folder: Path) -> Path:
+def with_temperature(model: Path, temperature: float, folder: Path) -> Path:
     """A copy of ``model`` with a temperature."""
-    copy = shutil.copytree(model, folder / str(heat))
+    copy = shutil.copytree(model, folder / str(temperature))
     settings = json.loads((model / "config.json").read_text("utf-8"))
-    (copy / "config.json").write_text(json.dumps({**settings, "calibration_temperature": heat}), "utf-8")
+    (copy / "config.json").write_text(json.dumps({**settings, "calibration_temperature": temperature}), "utf-8")
     return copy
 
 
 def test_probabilities_are_those_of_the_models_temperature(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = []
-    for heat in (10.0, 40.0):
-        assert run(monkeypatch, heated(model, heat, tmp_path), "--json", "--text", TEXTS[0]) == 0
-        said.append(json.loads(capsys.readouterr().out)["probabilities"])
-    plain, cooled = (list(row.values()) for row in said)
-    assert cooled == pytest.approx(calibration.reheated([plain], 4)[0], abs=1e-4)
+    rows = []
+    for temperature in (10.0, 40.0):
+        assert run(monkeypatch, with_temperature(model, temperature, tmp_path), "--json", "--text", TEXTS[0]) == 0
+        rows.append(json.loads(capsys.readouterr().out)["probabilities"])
+    plain, cooled = (list(row.values()) for row in rows)
+    assert cooled == pytest.approx(calibration.at_temperature([plain], 4)[0], abs=1e-4)
     assert max(cooled) < max(plain)
 
 
 def test_texts_meet_the_tokenizer_in_the_form_of_the_corpus(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = []
-    folder = heated(model, 20.0, tmp_path)  # so that no probability is 1
+    rows = []
+    folder = with_temperature(model, 20.0, tmp_path)  # so that no probability is 1
     for text in ("ଧାନ ଖେଳାଳି", "ଧାନ", "\ufeffଧାନ&nbsp;<b>ଖେ\u00adଳାଳି</b>"):
         assert run(monkeypatch, folder, "--json", "--text", text) == 0
-        said.append(json.loads(capsys.readouterr().out))
-    assert said[0]["probabilities"] == said[2]["probabilities"] != said[1]["probabilities"]
-    assert said[2]["text"] == text, "what is shown is what was given"
+        rows.append(json.loads(capsys.readouterr().out))
+    assert rows[0]["probabilities"] == rows[2]["probabilities"] != rows[1]["probabilities"]
+    assert rows[2]["text"] == text, "what is shown is what was given"
 
 
 @pytest.mark.parametrize("source", ["stdin", "txt", "jsonl", "tsv", "csv", "CSV"])
@@ -156,7 +156,7 @@ def test_a_mistake_is_one_line_with_a_remedy(
         (("or",), "make finetune WIKI=or"),
     ):
         assert run(monkeypatch, *arguments) == 2, arguments
-        told = capsys.readouterr()
-        assert told.out == ""
-        assert told.err.count("\n") == 1, told.err
-        assert message in told.err
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.count("\n") == 1, printed.err
+        assert message in printed.err

@@ -16,7 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from pipeline.config import Model
-from pipeline.program import Interrupted
+from pipeline.errors import Interrupted
 from pipeline.training import masked, pretraining
 from pipeline.training.averaging import WeightMean
 from pipeline.training.pretraining import Plan, Tried, train

@@ -27,9 +27,9 @@ LETTERS, VOWELS = "କଖଗଘଚଛଜଝଟଠଡଢଣତଥଦଧନପଫ�
 
 def documents(count: int) -> str:
     """That many lines of words that chance has made, alike in nothing."""
-    chance = random.Random(0)
-    words = ["".join(chance.choice(LETTERS) + chance.choice(VOWELS) for _ in range(3)) for _ in range(2000)]
-    return "".join(f"{' '.join(chance.choices(words, k=12))}।\n" for _ in range(count))
+    rng = random.Random(0)
+    words = ["".join(rng.choice(LETTERS) + rng.choice(VOWELS) for _ in range(3)) for _ in range(2000)]
+    return "".join(f"{' '.join(rng.choices(words, k=12))}।\n" for _ in range(count))
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_without_labelled_documents_no_hour_is_spent_before_it_says_so(
 
 
 @pytest.mark.parametrize(
-    ("stage", "settings", "said"),
+    ("stage", "settings", "message"),
     [
         ("finetune", [], "3 training documents are too few without a dev split"),
         ("curve", ["labelled.dev=train.csv"], "every class has one training document alone"),
@@ -211,13 +211,13 @@ def test_without_labelled_documents_no_hour_is_spent_before_it_says_so(
     ],
 )
 def test_labelled_documents_that_will_not_do_are_refused_before_an_hour_is_spent(
-    text_run: Path, program: Program, stage: str, settings: list[str], said: str
+    text_run: Path, program: Program, stage: str, settings: list[str], message: str
 ) -> None:
     (text_run / "train.csv").write_text("category,text\na/x,ka\nb/x,kha\nc/x,ga\n", "utf-8")
     given = ["labelled={train: train.csv, remove_leaked: false}", "finetune.r_drop=1", "pretrain.max_steps=1"]
     done = program("pipeline", stage, "small.yaml", *given, *settings)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"error: {said}")
+    assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
     assert [path.name for path in (text_run / "runs/small").iterdir() if path.is_dir()] == ["fetch"]
 
 

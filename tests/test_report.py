@@ -115,7 +115,7 @@ def test_the_page_tells_what_the_files_hold(run: Run) -> None:
     page = render(gather.everything(run))
     right = sum(row["label"] == row["predicted"] for row in predictions())
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
-    for said in (
+    for expected in (
         "82.0 %", "72.0 % to 90.0 %", "77.0 %", "word vectors + linear classifier", "60.0 %",
         "+5.0 points", "−3.1 to +12.0", "neutral transfer", "macro F1",
         "quadratic weighted kappa", "0.691", "always the largest class", "17.0 %", "culture, has 31.0 %",
@@ -131,7 +131,7 @@ def test_the_page_tells_what_the_files_hold(run: Run) -> None:
         "on held-out text", "26 of the 26 tensors", f"{right} of 48 right", "Odia ଓଡ଼ିଆ", "12.5 s", "600 MB",
         "make report RUN=trial.yaml",
     ):  # fmt: skip
-        assert said in text
+        assert expected in text
 
 
 def changed_scores(run: Run, **changes: Any) -> str:
@@ -142,31 +142,31 @@ def changed_scores(run: Run, **changes: Any) -> str:
 
 
 def test_the_page_claims_nothing_that_is_not_so(run: Run) -> None:
-    said = changed_scores(run)
-    assert "test documents, which training never saw," in said
-    assert "logits are divided by a temperature" in said
+    page = changed_scores(run)
+    assert "test documents, which training never saw," in page
+    assert "logits are divided by a temperature" in page
     after = json.loads(run.input("score/scores.json").read_text("utf-8"))["calibration"]["after"]
-    said = changed_scores(run, answer="linear", calibration={"after": after})
-    assert "The classifier is the pretrained network" not in said
-    assert not any(word in said for word in ("a temperature", "; temperature", "before after"))
-    assert f"nats a document {after['nats']:.3f}" in said
+    page = changed_scores(run, answer="linear", calibration={"after": after})
+    assert "The classifier is the pretrained network" not in page
+    assert not any(word in page for word in ("a temperature", "; temperature", "before after"))
+    assert f"nats a document {after['nats']:.3f}" in page
 
     counts, files = results()["fetch"]
     faults = {**counts["labelled_faults"], "removed": {}}
     finish(run, "fetch", lambda part: write_files(part, files), {**counts, "labelled_faults": faults})
     write_lines(run.input("pretrain/metrics.jsonl"), [{"step": 1, "loss_nats": 2.0}, {"step": 2, "loss_nats": 3.0}])
-    said = changed_scores(run)
-    assert "test documents, some of which training saw," in said
-    assert "its loss was 2.00 nats a hidden token at first and 3.00 at last" in said
+    page = changed_scores(run)
+    assert "test documents, some of which training saw," in page
+    assert "its loss was 2.00 nats a hidden token at first and 3.00 at last" in page
 
 
 def test_the_page_of_a_network_from_random_weights_speaks_of_no_transfer(run: Run) -> None:
     evidence = {"tfidf_svm": json.loads(run.input("score/scores.json").read_text("utf-8"))["evidence"]["tfidf_svm"]}
     other = Run(config.load("trial.yaml", ["finetune.strategy=scratch"]), "trial.yaml")
-    said = changed_scores(other, **verdict(0.82, evidence, 48, gather.NAMES, "a network from random weights"))
-    assert "Nothing is transferred here." in said
-    assert "The model to use here: the trained network" in said
-    assert not any(word in said for word in ("transferred classifier", "transferred model", "Was it worth it"))
+    page = changed_scores(other, **verdict(0.82, evidence, 48, gather.NAMES, "a network from random weights"))
+    assert "Nothing is transferred here." in page
+    assert "The model to use here: the trained network" in page
+    assert not any(word in page for word in ("transferred classifier", "transferred model", "Was it worth it"))
 
 
 @pytest.mark.parametrize(

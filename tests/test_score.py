@@ -36,9 +36,9 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def test_the_bootstrap_computes_the_figures_that_evaluate_does() -> None:
-    chance = np.random.default_rng(1)
-    true = chance.integers(0, 4, 90).tolist()  # a fifth class is never true
-    predicted = [t if chance.random() < 0.6 else int(chance.integers(0, 5)) for t in true]
+    rng = np.random.default_rng(1)
+    true = rng.integers(0, 4, 90).tolist()  # a fifth class is never true
+    predicted = [t if rng.random() < 0.6 else int(rng.integers(0, 5)) for t in true]
     whole = bootstrap.confusions(np.ones((1, 90)), predicted, true, 5)
     assert whole[0].tolist() == scores.measure("confusion_matrix", predicted, true, labels=list(range(5)))
     expected = scores.summary(predicted, true)
@@ -70,25 +70,25 @@ def test_the_interval_is_as_wide_as_theory_says() -> None:
 def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path) -> None:
     counts = score.work(tuned, tmp_path)
     largest = next(iter(upstream.WORDS))  # all are as large: the first
-    told = json.loads((tmp_path / "scores.json").read_text("utf-8"))
-    for system in (told["test"], *told["baselines"].values()):
+    result = json.loads((tmp_path / "scores.json").read_text("utf-8"))
+    for system in (result["test"], *result["baselines"].values()):
         for figure in ("accuracy", "macro_f1", "weighted_f1", "mcc"):
             assert system[figure].keys() == {"mean", "sd", "low", "high", "per_seed"}
-    assert [*told["baselines"]] == ["tfidf_svm", "lexical", "fasttext_logistic", "scratch", "majority"]
-    assert told["largest_class"] == {"label": largest, "share": 20 / 60}
+    assert [*result["baselines"]] == ["tfidf_svm", "lexical", "fasttext_logistic", "scratch", "majority"]
+    assert result["largest_class"] == {"label": largest, "share": 20 / 60}
     always = sum(row["label"] == largest for row in read_jsonl(tuned.input("fetch/labelled/test.jsonl"))) / 30
-    assert told["baselines"]["majority"]["accuracy"]["mean"] == pytest.approx(always)
-    accuracy = told["test"]["accuracy"]
+    assert result["baselines"]["majority"]["accuracy"]["mean"] == pytest.approx(always)
+    accuracy = result["test"]["accuracy"]
     assert len(accuracy["per_seed"]) == 2
     assert accuracy["mean"] == pytest.approx(sum(accuracy["per_seed"]) / 2)
     assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
-    assert told["verdict"] == counts["verdict"]
-    assert told["offer"] in ("transfer", "tfidf_svm", "lexical", "scratch")
+    assert result["verdict"] == counts["verdict"]
+    assert result["offer"] in ("transfer", "tfidf_svm", "lexical", "scratch")
     for name in ("tfidf_svm", "lexical", "scratch"):
-        gap = told["evidence"][name]["difference"]
-        assert gap["mean"] == pytest.approx(accuracy["mean"] - told["baselines"][name]["accuracy"]["mean"])
+        gap = result["evidence"][name]["difference"]
+        assert gap["mean"] == pytest.approx(accuracy["mean"] - result["baselines"][name]["accuracy"]["mean"])
         assert gap["low"] <= gap["mean"] <= gap["high"]
-        assert 0 < told["evidence"][name]["mcnemar"]["p"] <= 1
+        assert 0 < result["evidence"][name]["mcnemar"]["p"] <= 1
 
     test = list(read_jsonl(tuned.input("fetch/labelled/test.jsonl")))
     rows = list(read_jsonl(tmp_path / "predictions.jsonl"))
@@ -97,16 +97,16 @@ def test_scores_and_predictions_hold_what_is_promised(tuned: Run, tmp_path: Path
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert row["predicted"] == max(row["probabilities"], key=row["probabilities"].__getitem__)
     right = sum(row["predicted"] == row["label"] for row in rows) / len(rows)
-    assert told["shipped"]["accuracy"] == pytest.approx(right)
-    matrix = told["test"]["confusion_matrix"]
+    assert result["shipped"]["accuracy"] == pytest.approx(right)
+    matrix = result["test"]["confusion_matrix"]
     at = matrix["labels"].index
     assert sum(map(sum, matrix["counts"])) == len(test)
     assert matrix["counts"][at("ଚାଷ")][at("ଖେଳ")] == sum(r["label"] == "ଚାଷ" and r["predicted"] == "ଖେଳ" for r in rows)
-    assert told["test"]["per_class"]["ଚାଷ"]["documents"] == 10
+    assert result["test"]["per_class"]["ଚାଷ"]["documents"] == 10
 
-    assert "network_alone" not in told, "nothing else answers"
+    assert "network_alone" not in result, "nothing else answers"
 
-    believed = told["calibration"]
+    believed = result["calibration"]
     assert (
         believed["temperature"]
         == json.loads(tuned.input("finetune/model/config.json").read_text("utf-8"))["calibration_temperature"]
@@ -127,29 +127,29 @@ def test_a_network_in_company_is_also_judged_alone(
     upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
     (tmp_path / "out").mkdir()
     score.work(run, tmp_path / "out")
-    told = json.loads((tmp_path / "out" / "scores.json").read_text("utf-8"))
-    assert ("network_alone" in told) == (strategy == "hybrid")
-    assert ("before" in told["calibration"]) == (strategy == "scratch"), "else parts bring their own temperature"
-    assert (told["verdict"] is None) == (strategy == "scratch") == ("scratch" not in told["evidence"])
-    assert told["story"].startswith("Nothing is transferred here. A net" if strategy == "scratch" else "Transfer is")
+    result = json.loads((tmp_path / "out" / "scores.json").read_text("utf-8"))
+    assert ("network_alone" in result) == (strategy == "hybrid")
+    assert ("before" in result["calibration"]) == (strategy == "scratch"), "else parts bring their own temperature"
+    assert (result["verdict"] is None) == (strategy == "scratch") == ("scratch" not in result["evidence"])
+    assert result["story"].startswith("Nothing is transferred here. A net" if strategy == "scratch" else "Transfer is")
     assert run.input("finetune/scratch").exists() == (strategy != "scratch"), "it would be trained twice"
     if strategy == "scratch":
-        assert told["baselines"]["scratch"]["accuracy"] == told["test"]["accuracy"]
+        assert result["baselines"]["scratch"]["accuracy"] == result["test"]["accuracy"]
         chart = gather.finetune_chart(list(read_jsonl(run.input("finetune/metrics.jsonl"))))
         assert chart
         assert len(chart["chart"]["series"]) == 2 + 1, "two seeds and their mean"
         assert {len(line["dots"]) for line in chart["chart"]["series"]} == {1}
     if strategy == "hybrid":
-        alone, gap = told["network_alone"], told["network_alone"]["evidence"]["scratch"]["difference"]
-        own = told["parts"]["network"]["accuracy"]["mean"]
-        assert gap["mean"] == pytest.approx(own - told["baselines"]["scratch"]["accuracy"]["mean"])
+        alone, gap = result["network_alone"], result["network_alone"]["evidence"]["scratch"]["difference"]
+        own = result["parts"]["network"]["accuracy"]["mean"]
+        assert gap["mean"] == pytest.approx(own - result["baselines"]["scratch"]["accuracy"]["mean"])
         assert "The transferred network is right on" in alone["story"]
-        assert "The transferred network together with a linear classifier is right on" in told["story"]
+        assert "The transferred network together with a linear classifier is right on" in result["story"]
 
 
 def test_a_linear_classifier_is_only_said_to_read_the_body_if_it_gives_it_weight() -> None:
-    said = [score.described("linear", {"linear": {"weights": weights}}) for weights in ([0.0, 0.4], [0.0, 0.0])]
-    assert ["reads the pretrained body" in each for each in said] == [True, False]
+    descriptions = [score.described("linear", {"linear": {"weights": weights}}) for weights in ([0.0, 0.4], [0.0, 0.0])]
+    assert ["reads the pretrained body" in each for each in descriptions] == [True, False]
 
 
 def test_the_hardest_documents_are_what_all_seeds_together_are_surest_and_wrong_about() -> None:
@@ -195,12 +195,13 @@ def test_a_baseline_is_fitted_once_also_where_it_is_the_model_to_use(
     assert len(fitted) == 1
 
 
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("multi_label", [False, True])
 def test_a_baseline_that_is_the_model_to_use_can_be_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, multi_label: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = [{**row, "label": [row["label"]] if several else row["label"]} for row in upstream.documents("train", 60)]
+    given = upstream.documents("train", 60)
+    rows = [{**row, "label": [row["label"]] if multi_label else row["label"]} for row in given]
     run = upstream.make_run(tmp_path, "bert", {"train": rows})
     labels, asked = sorted(upstream.WORDS), [row["text"] for row in upstream.documents("asked", 30)]
     learned = [str(row["text"]) for row in rows], score.truth(rows, labels)
@@ -208,13 +209,13 @@ def test_a_baseline_that_is_the_model_to_use_can_be_used(
     for name in ("tfidf_svm", "lexical"):
         assert score.offered(fitted, name, labels, tmp_path) == "score/offer"
         model = load(find_model(str(tmp_path / "offer"))[0])
-        said = classify(Accelerator(cpu=True), model, asked)
-        decided = decisions.decided(said, several=several)
-        assert model.several == several
+        probabilities = classify(Accelerator(cpu=True), model, asked)
+        decided = decisions.decided(probabilities, multi_label=multi_label)
+        assert model.multi_label == multi_label
         if name == "tfidf_svm":
             assert decided.tolist() == tfidf_svm(*learned).predict(asked).tolist()
-        elif not several:
-            assert said.sum(1) == pytest.approx(1)
+        elif not multi_label:
+            assert probabilities.sum(1) == pytest.approx(1)
         assert {path.name for path in (tmp_path / "offer").iterdir()} == {"classifier.json", "linear.skops"}
     assert score.offered(fitted, "transfer", labels, tmp_path) == "finetune/model"
 
@@ -246,9 +247,9 @@ def test_the_lexical_baseline_reaches_its_known_accuracy(akshara_data: Path) -> 
     assert right / 204 == pytest.approx(0.735, abs=0.001)
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_a_draw_without_a_class_says_nothing_against_a_perfect_classifier(several: bool) -> None:
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_draw_without_a_class_says_nothing_against_a_perfect_classifier(multi_label: bool) -> None:
     classes = np.repeat([0, 1, 2, 3], [20, 20, 20, 1])
-    true = np.eye(4, dtype=int)[classes] if several else classes
+    true = np.eye(4, dtype=int)[classes] if multi_label else classes
     values = bootstrap.resampled(bootstrap.draws(61, 200), [true], true, 4)["macro_f1"]
     assert bootstrap.interval(values) == (1, 1)

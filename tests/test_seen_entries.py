@@ -50,8 +50,8 @@ def test_no_more_than_the_rows_of_seen_entries_train(tmp_path: Path) -> None:
     upstream.save_checkpoint(tmp_path, "modernbert")
     model, _ = classifier.pretrained(tmp_path, LABELS, 0)
     inputs = {"input_ids": torch.tensor([[1, 9, 5, 11, 2, 0]]), "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 0]])}
-    said = model.eval()(**inputs).logits
+    logits = model.eval()(**inputs).logits
     with training_seen_entries(model, {*SEEN, 0}):
-        assert torch.equal(model(**inputs).logits, said)
+        assert torch.equal(model(**inputs).logits, logits)
         assert model.get_input_embeddings().weight.shape == (len(SEEN), model.config.hidden_size), "padding stays"
-    assert torch.equal(model(**inputs).logits, said)
+    assert torch.equal(model(**inputs).logits, logits)

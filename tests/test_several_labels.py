@@ -29,10 +29,10 @@ LABELS = sorted(upstream.WORDS)
 
 def documents(split: str, count: int) -> list[dict[str, Any]]:
     """Documents with words of one class or of two."""
-    chance, rows = random.Random(split), []
+    rng, rows = random.Random(split), []
     for i in range(count):
-        own = chance.sample(LABELS, chance.choice([1, 2]))
-        words = [word for label in own for word in chance.choices(upstream.WORDS[label], k=4)]
+        own = rng.sample(LABELS, rng.choice([1, 2]))
+        words = [word for label in own for word in rng.choices(upstream.WORDS[label], k=4)]
         rows.append({"id": f"{split}-{i}", "text": " ".join(words), "label": own})
     return rows
 
@@ -54,17 +54,17 @@ def test_they_are_learned_scored_reported_and_predicted(
     counts = upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
     assert counts["labels"]["train"].keys() == {*LABELS}
     upstream.finish(run, "score", lambda part: score.work(run, part))
-    told = json.loads(run.input("score/scores.json").read_text("utf-8"))
-    assert told["test"]["micro_f1"]["mean"] > 0.8
-    assert 0 < told["baselines"]["majority"]["accuracy"]["mean"] < told["test"]["accuracy"]["mean"]
-    for system in (told["test"], *told["baselines"].values()):
+    result = json.loads(run.input("score/scores.json").read_text("utf-8"))
+    assert result["test"]["micro_f1"]["mean"] > 0.8
+    assert 0 < result["baselines"]["majority"]["accuracy"]["mean"] < result["test"]["accuracy"]["mean"]
+    for system in (result["test"], *result["baselines"].values()):
         assert system["accuracy"]["mean"] <= system["micro_f1"]["mean"] + 1e-9
     rows = [json.loads(line) for line in run.input("score/predictions.jsonl").read_text("utf-8").splitlines()]
     for row in rows:
         assert row["predicted"] == [label for label in LABELS if row["probabilities"][label] >= 0.5]
     right = np.mean([sorted(row["label"]) == row["predicted"] for row in rows])
-    assert told["shipped"]["accuracy"] == pytest.approx(right)
-    assert sum(bin["documents"] for bin in told["calibration"]["after"]["bins"]) == 30 * 3
+    assert result["shipped"]["accuracy"] == pytest.approx(right)
+    assert sum(bin["documents"] for bin in result["calibration"]["after"]["bins"]) == 30 * 3
     for row in map(json.loads, run.input("score/hardest.jsonl").read_text("utf-8").splitlines()):
         assert row["predicted"] != sorted(row["label"])
     page = render(gather.everything(run))
@@ -79,8 +79,8 @@ def test_they_are_learned_scored_reported_and_predicted(
     capsys.readouterr()
     with pytest.raises(SystemExit):
         predict.main()
-    said, sure, _ = capsys.readouterr().out.split("\t")
-    assert said == "|".join(several["predicted"])
+    predicted, sure, _ = capsys.readouterr().out.split("\t")
+    assert predicted == "|".join(several["predicted"])
     assert min(map(float, sure.split("|"))) >= 0.5
     if strategy == "full":  # plain transformers decides on each label by itself, too
         classify = transformers_pipeline("text-classification", str(run.input("finetune/model")), top_k=None)
@@ -93,33 +93,33 @@ def test_the_loss_is_that_of_each_class_by_itself(tmp_path: Path) -> None:
     settings = Finetune(epochs=1, dropout=0)
     model, _ = classifier.pretrained(tmp_path, LABELS, 0, settings)
     table = np.array([[1, 0, 1], [0, 1, 0], [0, 1, 1]], np.float32)
-    data = Labelled([[1, 5, 2], [1, 6, 2], [1, 7, 2]], table, several=True)
-    said = training.logits(Accelerator(cpu=True), model, data.ids, 0)
-    each = torch.nn.functional.binary_cross_entropy_with_logits(said, torch.from_numpy(table), reduction="none")
-    assert training.evaluation(said, data)["dev_nats"] == pytest.approx(float(each.sum(1).mean()), abs=1e-5)
+    data = Labelled([[1, 5, 2], [1, 6, 2], [1, 7, 2]], table, multi_label=True)
+    logits = training.logits(Accelerator(cpu=True), model, data.ids, 0)
+    each = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(table), reduction="none")
+    assert training.evaluation(logits, data)["dev_nats"] == pytest.approx(float(each.sum(1).mean()), abs=1e-5)
     rows = training.train(Accelerator(cpu=True), model, 0, data, None, settings, "full", 0)
     assert rows[0]["loss_nats"] == pytest.approx(float(each.sum(1).mean()), abs=1e-4)
 
 
 def test_decisions_are_from_a_half_and_right_where_all_are() -> None:
     logits = np.array([[2.0, -1.0], [0.5, 0.5], [-3.0, 1.0]])
-    table = decisions.probabilities(logits, several=True)
+    table = decisions.probabilities(logits, multi_label=True)
     assert table == pytest.approx(1 / (1 + np.exp(-logits)))
-    found, truth = decisions.decided(table, several=True), np.array([[1, 0], [1, 0], [0, 1]])
+    found, truth = decisions.decided(table, multi_label=True), np.array([[1, 0], [1, 0], [0, 1]])
     assert found.tolist() == [[1, 0], [1, 1], [0, 1]]
     assert decisions.right(found, truth).tolist() == [True, False, True]
     nats = -np.log(np.where(truth, table, 1 - table)).sum(1).mean()
     assert decisions.measured(table, truth) == pytest.approx({"accuracy": 2 / 3, "nats": nats})
     assert comparison.mcnemar(found, truth, truth)["only_theirs_right"] == 1
-    chance = np.random.default_rng(0)
-    logits = chance.normal(size=(3000, 2))
-    truth = (chance.random((3000, 2)) < 1 / (1 + np.exp(-logits))).astype(int)
-    assert decisions.temperature(3 * logits, truth) == pytest.approx(3, rel=0.1)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3000, 2))
+    truth = (rng.random((3000, 2)) < 1 / (1 + np.exp(-logits))).astype(int)
+    assert decisions.fit_temperature(3 * logits, truth) == pytest.approx(3, rel=0.1)
 
 
 def test_the_bootstrap_computes_the_figures_that_evaluate_does() -> None:
-    chance = np.random.default_rng(1)
-    true, predicted = (chance.random((40, 4)) < 0.4).astype(int), (chance.random((40, 4)) < 0.4).astype(int)
+    rng = np.random.default_rng(1)
+    true, predicted = (rng.random((40, 4)) < 0.4).astype(int), (rng.random((40, 4)) < 0.4).astype(int)
     true[:, 3] = 0  # never true
     whole = bootstrap.resampled(np.ones((1, 40)), [predicted, true], true, 4)
     for name, expected in scores.summary(predicted, true).items():

@@ -13,9 +13,9 @@ TEXTS, CLASSES = [row["text"] for row in TRAIN], np.unique([row["label"] for row
 def test_words_by_the_company_they_keep_tell_the_classes_and_the_same_each_time() -> None:
     one, two = (fasttext_logistic(CORPUS, TEXTS, CLASSES) for _ in range(2))
     test = upstream.documents("test", 30)
-    said = one.predict_proba([row["text"] for row in test])
-    assert (said.argmax(1) == [sorted(upstream.WORDS).index(row["label"]) for row in test]).mean() > 0.8
-    np.testing.assert_array_equal(said, two.predict_proba([row["text"] for row in test]))
+    probabilities = one.predict_proba([row["text"] for row in test])
+    assert (probabilities.argmax(1) == [sorted(upstream.WORDS).index(row["label"]) for row in test]).mean() > 0.8
+    np.testing.assert_array_equal(probabilities, two.predict_proba([row["text"] for row in test]))
 
 
 def test_a_corpus_that_repeats_no_word_is_learned_from_as_it_is() -> None:

@@ -26,14 +26,14 @@ def test_nothing_imports_a_program() -> None:
 
 
 def test_every_stage_of_the_recipe_is_a_program_and_every_program_is_listed() -> None:
-    shared = {"__init__", "__main__", "artifacts", "config", "errors", "parallel", "program", "recipe", "yaml_text"}
-    assert {path.stem for path in PACKAGE.glob("*.py")} - shared == PROGRAMS
+    shared = {"artifacts", "config", "console", "errors", "parallel", "program", "recipe", "yaml_text"}
+    assert {path.stem for path in PACKAGE.glob("[!_]*.py")} - shared == PROGRAMS
 
 
-def test_folders_of_shared_parts_do_not_know_the_line() -> None:
+def test_folders_of_shared_parts_know_neither_the_line_nor_how_a_program_runs() -> None:
     for folder in ("text", "model", "training", "transfer", "metrics"):
         for path in (PACKAGE / folder).rglob("*.py"):
-            assert "pipeline.recipe" not in _imports(path), path
+            assert not _imports(path) & {"pipeline.recipe", "pipeline.program"}, path
 
 
 def test_a_folder_of_shared_parts_knows_only_those_below_it() -> None:

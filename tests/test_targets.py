@@ -31,11 +31,11 @@ def test_ordered_classes_are_learned_scored_and_predicted_in_their_order(
     assert shipped.load(run.input("finetune/model")).labels == ORDER
     (tmp_path / "out").mkdir()
     score.work(run, tmp_path / "out")
-    told = json.loads((tmp_path / "out" / "scores.json").read_text("utf-8"))
-    assert told["test"]["confusion_matrix"]["labels"] == ORDER
+    result = json.loads((tmp_path / "out" / "scores.json").read_text("utf-8"))
+    assert result["test"]["confusion_matrix"]["labels"] == ORDER
     rows = [json.loads(line) for line in (tmp_path / "out/predictions.jsonl").read_text("utf-8").splitlines()]
     apart = [abs(ORDER.index(row["label"]) - ORDER.index(row["predicted"])) for row in rows]
-    assert told["shipped"]["mean_absolute_error"] == pytest.approx(np.mean(apart))
-    for system in (told["test"], *told["baselines"].values()):
+    assert result["shipped"]["mean_absolute_error"] == pytest.approx(np.mean(apart))
+    for system in (result["test"], *result["baselines"].values()):
         assert system["mean_absolute_error"]["low"] <= system["mean_absolute_error"]["mean"]
         assert -1 <= system["quadratic_weighted_kappa"]["mean"] <= 1

@@ -65,12 +65,12 @@ def test_it_goes_on_where_it_was_stopped_and_names_the_best_settings(
     rows = list(read_jsonl(run.folder / "tune/trials.jsonl"))
     assert len(rows) == 12
     assert rows[0]["accuracy"] == max(row["accuracy"] for row in rows)
-    said = capsys.readouterr().out.splitlines()
-    assert said[-1].startswith('make score RUN=run.yaml SET="model.size=mini finetune.')
-    setting = said[-1].split('SET="')[1].rstrip('"')
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith('make score RUN=run.yaml SET="model.size=mini finetune.')
+    setting = lines[-1].split('SET="')[1].rstrip('"')
     assert load(run.argument, setting.split()).finetune.learning_rate == rows[0]["settings"]["learning_rate"]
     assert "finetune.network=" in setting
-    assert sum("those of the run" in line for line in said) == 1
+    assert sum("those of the run" in line for line in lines) == 1
 
     more = Run(load(run.argument, ["finetune.epochs=2", "finetune.strategy=auto", "tune.trials=14"]), run.argument)
     tune.work(more)
@@ -89,9 +89,9 @@ def test_a_trial_measures_a_network_on_documents_that_it_did_not_learn_from(
     measured: list[Any] = []
 
     def learned(job: networks.Job, bench: Any) -> Any:
-        model, story = networks.learn(job, bench)
-        measured.append((job.fold, len(story["unseen_logits"]), story["epochs"][-1]["dev_accuracy"]))
-        return model, story
+        model, outcome = networks.learn(job, bench)
+        measured.append((job.fold, len(outcome["unseen_logits"]), outcome["epochs"][-1]["dev_accuracy"]))
+        return model, outcome
 
     monkeypatch.setattr(tune, "learn", learned)
     tune.work(run)

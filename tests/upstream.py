@@ -24,11 +24,11 @@ SETTINGS = (
 
 def documents(split: str, count: int) -> list[dict[str, str]]:
     """``count`` documents of three classes told apart by their words, of 4 to 20 words."""
-    chance = random.Random(split)
+    rng = random.Random(split)
     rows = []
     for i in range(count):
         label = list(WORDS)[i % len(WORDS)]
-        words = chance.choices(WORDS[label] + COMMON, k=chance.randint(4, 20))
+        words = rng.choices(WORDS[label] + COMMON, k=rng.randint(4, 20))
         rows.append({"id": f"{split}-{i}", "text": " ".join(words), "label": label})
     return rows
 

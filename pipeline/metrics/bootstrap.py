@@ -21,10 +21,10 @@ def draws(documents: int, resamples: int) -> Floats:
 
     The same numbers give the same draws.
     """
-    chance, drawn = np.random.default_rng(0), np.empty((resamples, documents))
+    rng, drawn = np.random.default_rng(0), np.empty((resamples, documents))
     for start in range(0, resamples, CHUNK):  # in whole numbers, they would all be held twice
         part = drawn[start : start + CHUNK]
-        part[:] = chance.multinomial(documents, [1 / documents] * documents, len(part))
+        part[:] = rng.multinomial(documents, [1 / documents] * documents, len(part))
     return drawn
 
 
@@ -75,18 +75,18 @@ def _share(part: Floats, whole: Floats) -> Floats:
 
 def mean_absolute_error(matrices: Floats) -> Floats:
     """The mean distance of the predicted class from the true one, in places."""
-    return np.asarray((matrices * _apart(matrices)).sum((-2, -1)) / matrices.sum((-2, -1)))
+    return np.asarray((matrices * _distances(matrices)).sum((-2, -1)) / matrices.sum((-2, -1)))
 
 
 def quadratic_weighted_kappa(matrices: Floats) -> Floats:
     """One less the squared distances that there are over those that chance would leave; 1 where there are none."""
-    weights, total = _apart(matrices) ** 2, matrices.sum((-2, -1))
+    weights, total = _distances(matrices) ** 2, matrices.sum((-2, -1))
     chance = matrices.sum(-1)[..., :, None] * matrices.sum(-2)[..., None, :]
     found, expected = (matrices * weights).sum((-2, -1)) * total, (chance * weights).sum((-2, -1))
     return 1 - np.asarray(np.divide(found, expected, out=np.zeros_like(found), where=expected > 0))
 
 
-def _apart(matrices: Floats) -> Floats:
+def _distances(matrices: Floats) -> Floats:
     places = np.arange(matrices.shape[-1], dtype=float)
     return np.abs(places[:, None] - places)
 
@@ -106,7 +106,7 @@ def resampled(
     """Every figure of every draw (resamples), averaged over the ``seeds``' predicted classes."""
     table = np.asarray(true)
     if table.ndim == 2:
-        return _resampled_several(drawn, seeds, table)
+        return _resampled_multi_label(drawn, seeds, table)
     figures = FIGURES | OF_ORDER if ordered else FIGURES
     sums = {name: np.zeros(len(drawn)) for name in figures}
     for predicted in seeds:
@@ -118,7 +118,7 @@ def resampled(
     return {name: total / len(seeds) for name, total in sums.items()}
 
 
-def _resampled_several(drawn: Floats, seeds: Sequence[npt.ArrayLike], true: npt.NDArray[Any]) -> dict[str, Floats]:
+def _resampled_multi_label(drawn: Floats, seeds: Sequence[npt.ArrayLike], true: npt.NDArray[Any]) -> dict[str, Floats]:
     """``resampled`` where ``seeds`` and ``true`` hold 0 or 1 for each class: (documents, classes)."""
     sums = {name: np.zeros(len(drawn)) for name in ("accuracy", "micro_f1", "macro_f1")}
     occurring = drawn @ true > 0

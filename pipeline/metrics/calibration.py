@@ -13,10 +13,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 BINS = 10  # of equal width: with a few hundred documents more of them would hold chance alone
-HOTTEST = 20.0  # the temperature lies between this and its inverse
+MAX_TEMPERATURE = 20.0  # the least is its inverse
 
 
-def temperature(logits: npt.ArrayLike, true: Sequence[int]) -> float:
+def fit_temperature(logits: npt.ArrayLike, true: Sequence[int]) -> float:
     """The temperature at which ``logits`` (documents, classes) give the ``true`` classes the least loss.
 
     One more document, of all classes in equal parts, keeps it finite where every answer is right.
@@ -29,14 +29,14 @@ def temperature(logits: npt.ArrayLike, true: Sequence[int]) -> float:
         nats = -_log_softmax(table / np.exp(log_temperature))
         return float(nats[rows, true].sum() + nats.mean())
 
-    limit = np.log(HOTTEST)
+    limit = np.log(MAX_TEMPERATURE)
     return float(np.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded").x))
 
 
-def reheated(probabilities: npt.ArrayLike, factor: float) -> Floats:
-    """``probabilities`` (documents, classes) as they would be at ``factor`` times the temperature."""
+def at_temperature(probabilities: npt.ArrayLike, temperature: float) -> Floats:
+    """``probabilities`` (documents, classes) as they would be with their logits divided by ``temperature``."""
     logs = np.log(np.maximum(np.asarray(probabilities, np.float64), np.finfo(np.float64).tiny))
-    return np.asarray(np.exp(_log_softmax(logs / factor)))
+    return np.asarray(np.exp(_log_softmax(logs / temperature)))
 
 
 def measured(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any]:
@@ -46,42 +46,43 @@ def measured(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any
     answers, over ``bins`` of that probability, weighted by documents; ``nats``: the mean loss of the true class.
     """
     table = np.asarray(probabilities, np.float64)
-    sure, right = table.max(-1), table.argmax(-1) == np.asarray(true)
-    place = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
+    confidence, correct = table.max(-1), table.argmax(-1) == np.asarray(true)
+    bin_of = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     bins = [
         {
             "from": bin / BINS,
             "to": (bin + 1) / BINS,
             "documents": int(inside.sum()),
-            "confidence": float(sure[inside].mean()),
-            "accuracy": float(right[inside].mean()),
+            "confidence": float(confidence[inside].mean()),
+            "accuracy": float(correct[inside].mean()),
         }
         for bin in range(BINS)
-        if (inside := place == bin).any()
+        if (inside := bin_of == bin).any()
     ]
     tiny = np.finfo(np.float64).tiny
     return {
-        "ece": sum(b["documents"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(sure),
-        "nats": float(-np.log(np.maximum(table[np.arange(len(sure)), true], tiny)).mean()),
-        "confidence": float(sure.mean()),
+        "ece": sum(b["documents"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(confidence),
+        "nats": float(-np.log(np.maximum(table[np.arange(len(confidence)), true], tiny)).mean()),
+        "confidence": float(confidence.mean()),
         "bins": bins,
     }
 
 
 def before_and_after(
-    probabilities: npt.NDArray[Any], true: npt.NDArray[np.integer[Any]], heat: float | None
+    probabilities: npt.NDArray[Any], true: npt.NDArray[np.integer[Any]], temperature: float | None
 ) -> dict[str, Any]:
-    """``measured`` of ``probabilities`` (documents, classes) at the temperature ``heat``, and as they were without it.
+    """``measured`` of ``probabilities`` (documents, classes) at ``temperature``, and as they were without it.
 
     ``true``: classes (documents), or 0 and 1 (documents, classes) where a document may have several: each decision then
-    counts by itself. Without ``heat`` there is no before.
+    counts by itself. Without a temperature there is no before.
     """
     if true.ndim == 2:
         probabilities, true = np.stack([1 - probabilities.ravel(), probabilities.ravel()], 1), true.ravel()
     after = {"after": measured(probabilities, true.tolist())}
-    if heat is None:
+    if temperature is None:
         return after
-    return {"temperature": heat, "before": measured(reheated(probabilities, 1 / heat), true.tolist()), **after}
+    before = measured(at_temperature(probabilities, 1 / temperature), true.tolist())
+    return {"temperature": temperature, "before": before, **after}
 
 
 def softmax(table: npt.ArrayLike) -> Floats:

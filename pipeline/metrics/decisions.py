@@ -1,4 +1,4 @@
-"""What a classifier decides, where classes exclude each other and where a document may have ``several`` (multi-label).
+"""What a classifier decides, where classes exclude each other and where a document may have several (multi-label).
 
 Truth and decisions are classes (documents) in the one case, and 0 or 1 for each class (documents, classes) in the
 other, where a class is given from a probability of a half.
@@ -16,15 +16,17 @@ Table = npt.NDArray[np.floating[Any]]
 Truth = npt.NDArray[np.integer[Any]]
 
 
-def probabilities(logits: npt.ArrayLike, *, several: bool) -> Table:
+def probabilities(logits: npt.ArrayLike, *, multi_label: bool) -> Table:
     """(documents, classes), from logits of that shape; rows sum to 1 unless there may be several."""
     table = np.asarray(logits, np.float64)
-    return calibration.softmax(in_pairs(table))[:, 1].reshape(table.shape) if several else calibration.softmax(table)
+    if multi_label:
+        return calibration.softmax(in_pairs(table))[:, 1].reshape(table.shape)
+    return calibration.softmax(table)
 
 
-def decided(table: npt.NDArray[Any], *, several: bool) -> Truth:
+def decided(table: npt.NDArray[Any], *, multi_label: bool) -> Truth:
     """The decisions that the probabilities in ``table`` (documents, classes) stand for."""
-    return (table >= 0.5).astype(int) if several else np.asarray(table.argmax(-1))
+    return (table >= 0.5).astype(int) if multi_label else np.asarray(table.argmax(-1))
 
 
 def right(decisions: npt.ArrayLike, truth: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -36,10 +38,10 @@ def right(decisions: npt.ArrayLike, truth: npt.ArrayLike) -> npt.NDArray[np.bool
 def measured(table: Table, truth: npt.ArrayLike) -> dict[str, float]:
     """Accuracy and loss in nats a document of probabilities (documents, classes)."""
     truth = np.asarray(truth)
-    chance = of_truth(table, truth)
+    likelihood = of_truth(table, truth)
     return {
-        "accuracy": float(right(decided(table, several=truth.ndim == 2), truth).mean()),
-        "nats": float(-np.log(np.maximum(chance, 1e-12)).reshape(len(truth), -1).sum(1).mean()),
+        "accuracy": float(right(decided(table, multi_label=truth.ndim == 2), truth).mean()),
+        "nats": float(-np.log(np.maximum(likelihood, 1e-12)).reshape(len(truth), -1).sum(1).mean()),
     }
 
 
@@ -48,11 +50,11 @@ def of_truth(table: Table, truth: Truth) -> Table:
     return np.where(truth, table, 1 - table) if truth.ndim == 2 else table[np.arange(len(truth)), truth]
 
 
-def temperature(logits: npt.ArrayLike, truth: Truth) -> float:
-    """``calibration.temperature``; where there may be several classes, of each decision by itself."""
+def fit_temperature(logits: npt.ArrayLike, truth: Truth) -> float:
+    """``calibration.fit_temperature``; where there may be several classes, of each decision by itself."""
     if truth.ndim == 2:
-        return calibration.temperature(in_pairs(np.asarray(logits)), truth.ravel().tolist())
-    return calibration.temperature(logits, truth.tolist())
+        return calibration.fit_temperature(in_pairs(np.asarray(logits)), truth.ravel().tolist())
+    return calibration.fit_temperature(logits, truth.tolist())
 
 
 def in_pairs(logits: Table) -> Table:

@@ -22,12 +22,12 @@ def contrasts(ours: Mapping[int, Floats], theirs: Mapping[int, Floats], drawn: F
     gaps = np.stack([ours[count] - theirs[count] for count in labels])
     doublings = np.log2(labels) - np.log2(labels).mean()
     figures = {"start": gaps[0], "slope": doublings @ gaps / (doublings @ doublings), "end": gaps[-1]}
-    told: dict[str, Any] = {"from": labels[0], "to": labels[-1]}
+    found: dict[str, Any] = {"from": labels[0], "to": labels[-1]}
     for name, figure in figures.items():
         each = figure.round(DIGITS)
         low, high = interval(drawn @ each / len(each))
-        told[name] = {"mean": float(each.mean()), "low": low, "high": high}
-    return told
+        found[name] = {"mean": float(each.mean()), "low": low, "high": high}
+    return found
 
 
 def labels_until(accuracy: float, curve: Sequence[tuple[int, float]]) -> float | None:

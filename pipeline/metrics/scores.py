@@ -51,7 +51,7 @@ def summary(predicted: npt.ArrayLike, true: npt.ArrayLike, *, ordered: bool = Fa
     """
     table = np.asarray(true)
     if table.ndim == 2:
-        return _summary_of_several(predicted, table)
+        return _summary_multi_label(predicted, table)
     occurring = np.unique(table).tolist()
     of_order = ("mean_absolute_error", "quadratic_weighted_kappa") if ordered else ()
     return {
@@ -63,7 +63,7 @@ def summary(predicted: npt.ArrayLike, true: npt.ArrayLike, *, ordered: bool = Fa
     }
 
 
-def _summary_of_several(predicted: npt.ArrayLike, true: npt.NDArray[Any]) -> dict[str, float]:
+def _summary_multi_label(predicted: npt.ArrayLike, true: npt.NDArray[Any]) -> dict[str, float]:
     occurring = np.flatnonzero(true.any(0)).tolist()
     return {
         "accuracy": measure("accuracy", predicted, true),

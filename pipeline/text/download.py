@@ -15,8 +15,8 @@ from urllib3 import BaseHTTPResponse, Retry
 from urllib3.exceptions import HTTPError
 
 from pipeline import __version__
+from pipeline.console import log, progress
 from pipeline.errors import UsageError
-from pipeline.program import log, progress
 
 USER_AGENT = (
     f"akshara/{__version__} (turns a Wikipedia dump of a low-resource language into a document classifier) "

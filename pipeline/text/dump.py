@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 from lxml import etree
 
+from pipeline.console import log
 from pipeline.errors import UsageError
 from pipeline.parallel import Spread
-from pipeline.program import log
 
 CHUNK_BYTES = 1 << 20
 MAX_HEADER_BYTES = 1 << 20

@@ -76,14 +76,14 @@ def bits_a_character(texts: Grams, counts: Floats) -> Floats:
 
     A model interpolates all orders, as Witten and Bell (1991) do, here with one fixed weight.
     """
-    chance: Floats = np.full((texts.slots.shape[1], 2), 1 / 1000, np.float32)
+    probability: Floats = np.full((texts.slots.shape[1], 2), 1 / 1000, np.float32)
     context = counts[0].sum(axis=0, keepdims=True)
     for order in range(ORDERS):
         seen = counts[order][texts.slots[order]]
-        chance = (seen + BACKOFF * chance) / (context + BACKOFF)
+        probability = (seen + BACKOFF * probability) / (context + BACKOFF)
         context = np.concatenate([seen[:1], seen[:-1]])
     starts = np.cumsum(texts.lengths) - texts.lengths
-    return np.asarray(-np.add.reduceat(np.log2(chance), starts) / texts.lengths[:, None], np.float32)
+    return np.asarray(-np.add.reduceat(np.log2(probability), starts) / texts.lengths[:, None], np.float32)
 
 
 def learn_foreign(paragraphs: Iterable[str]) -> Judge:

@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 
 from pipeline.artifacts import sha256
-from pipeline.program import log
+from pipeline.console import log
 
 KEPT = 2
 

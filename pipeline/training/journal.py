@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.program import log
+from pipeline.console import log
 
 
 def _step(line: bytes) -> float:

@@ -23,13 +23,13 @@ Batch = dict[str, torch.Tensor]
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """``batch`` on ``device``, but for ``chance``, which ``draw_by`` reads on the CPU."""
-    return {k: v if k == "chance" else v.to(device, non_blocking=True) for k, v in batch.items()}
+    """``batch`` on ``device``, but for ``dropout_seed``, which ``draw_by`` reads on the CPU."""
+    return {k: v if k == "dropout_seed" else v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
 def draw_by(batch: Batch) -> None:
-    """Have dropout draw by ``chance``, integers that say which micro-batch this is, and by nothing that came before."""
-    torch.manual_seed(int(np.random.SeedSequence(batch["chance"].tolist()).generate_state(1)[0]))
+    """Have dropout draw by ``dropout_seed``, which names this micro-batch, and by nothing that came before."""
+    torch.manual_seed(int(np.random.SeedSequence(batch["dropout_seed"].tolist()).generate_state(1)[0]))
 
 
 def fit(

@@ -69,17 +69,17 @@ class MaskedBlocks(NamedTuple):
         number of tokens, so shapes stay the same from one micro-batch to the next; the last word or span to be hidden
         may be cut short for it.
         Returns int64 tensors: input_ids (n, length); positions (n·k,), into the flattened input; targets (n·k,);
-        ordinary (n, length), bool: which tokens are not special; chance (3,), for dropout; and, with a separator,
+        ordinary (n, length), bool: which tokens are not special; dropout_seed (3,); and, with a separator,
         documents (n, length).
         """
         inputs = self.blocks[which].astype(np.int64)
         documents = {} if self.separator is None else {"documents": document_ids(inputs, self.separator)}
         n, length = inputs.shape
-        hidden = max(1, round(rate * length))
+        masked = max(1, round(rate * length))
         draws = np.stack([_generator(seed, step, int(row)).random((3, length), dtype=np.float32) for row in rows])
         ordinary = np.isin(inputs, self.special, invert=True)
         priority = np.where(ordinary, self._order(inputs, draws), 2.0)
-        columns = np.sort(np.argpartition(priority, hidden - 1, axis=1)[:, :hidden], axis=1)
+        columns = np.sort(np.argpartition(priority, masked - 1, axis=1)[:, :masked], axis=1)
         positions = (columns + np.arange(n)[:, None] * length).ravel()
         targets = inputs.ravel()[positions]
         how = np.take_along_axis(draws[:, 1], columns, axis=1).ravel()
@@ -89,7 +89,7 @@ class MaskedBlocks(NamedTuple):
             [how < 0.8, how < 0.9], [np.full_like(targets, self.mask_id), other], targets
         )
         arrays = {"input_ids": inputs, "positions": positions, "targets": targets, "ordinary": ordinary, **documents}
-        arrays["chance"] = np.array([seed, step, rows[0]])
+        arrays["dropout_seed"] = np.array([seed, step, rows[0]])
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def some_or_nothing(self, which: np.ndarray, rows: np.ndarray, *, rate: float, seed: int, step: int) -> Batch:

@@ -2,8 +2,8 @@
 
 import torch
 
+from pipeline.console import log
 from pipeline.errors import UsageError
-from pipeline.program import log
 
 WORDS = (
     *("can't allocate memory", "could not create a primitive", "could not create a memory"),  # torch's, oneDNN's
@@ -13,8 +13,8 @@ WORDS = (
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a GPU, Python or a library that has no exception of its own for it says so."""
-    said = any(words in str(error) for words in WORDS)
-    return said or isinstance(error, MemoryError | torch.OutOfMemoryError)
+    spelled_out = any(words in str(error) for words in WORDS)
+    return spelled_out or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def halved(micro_batch: int) -> int:

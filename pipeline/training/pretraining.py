@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 
 from pipeline.artifacts import write_json
 from pipeline.config import Pretrain
+from pipeline.console import log, progress
 from pipeline.errors import UsageError
 from pipeline.model.attention import ALTERNATIVES, suit_attention
-from pipeline.program import log, progress
 from pipeline.training import checkpoint
 from pipeline.training.averaging import WeightMean
 from pipeline.training.compilation import can_compile, compile_layers
@@ -199,8 +199,8 @@ def _settle_attention(session: Session, trial: Plan) -> tuple[Plan, Tried | None
         log.info("pretrain: attention by %s does not run here: %s", other, str(error).strip().partition("\n")[0])
         return trial, usual
     better = tried.step_seconds < usual.step_seconds and apart <= SAME_GRADIENTS
-    told = f"{tried.step_seconds:.3f} s a step, {usual.step_seconds:.3f} s without, gradients {apart:.1%} apart"
-    log.info("pretrain: attention by %s: %s; %s", other, told, "taken" if better else "not taken")
+    comparison = f"{tried.step_seconds:.3f} s a step, {usual.step_seconds:.3f} s without, gradients {apart:.1%} apart"
+    log.info("pretrain: attention by %s: %s; %s", other, comparison, "taken" if better else "not taken")
     return (candidate, tried) if better else (trial, usual)
 
 

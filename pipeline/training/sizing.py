@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.artifacts import write_json
 from pipeline.config import Model, Pretrain
+from pipeline.console import log
 from pipeline.model.masked_lm import SIZES, layers, masked_lm
-from pipeline.program import log
 from pipeline.training.precision import product_rate, settle_precision
 
 REACHED = 0.2  # of the rate of matrix products: what training was measured to reach on a CPU (docs/benchmarks.md)
@@ -76,8 +76,8 @@ def _tokens(
         network = masked_lm(model.model_copy(update={"size": size}), tokenizer, settings.length_tokens)
     parameters = sum(parameter.numel() for parameter in layers(network).parameters())
     if settings.max_minutes:
-        hidden = (settings.mask_rate + settings.mask_rate_end) / 2
-        multiplied = parameters + hidden * network.get_output_embeddings().weight.numel()
+        mask_rate = (settings.mask_rate + settings.mask_rate_end) / 2
+        multiplied = parameters + mask_rate * network.get_output_embeddings().weight.numel()
         return settings.max_minutes * 60 * rate / (6 * multiplied), parameters
     steps_tokens = (settings.max_steps or 0) * settings.global_batch_blocks * settings.length_tokens
     return steps_tokens or (settings.max_epochs or 0) * corpus_tokens, parameters

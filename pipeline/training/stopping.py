@@ -6,7 +6,7 @@ from types import FrameType
 import torch
 from accelerate import Accelerator
 
-from pipeline.program import Interrupted
+from pipeline.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 
+from pipeline.console import log
 from pipeline.errors import UsageError
-from pipeline.program import log
 
 
 def settle_trackers(wanted: Sequence[str] | str) -> list[str]:

@@ -40,8 +40,8 @@ def as_linear(tfidf_svm: Any, texts: Sequence[str], truth: Truth) -> Linear:
     from sklearn.base import clone
 
     lexical, machine = tfidf_svm.named_steps.values()
-    heat = linear.settle_temperature(clone(machine), lexical.transform(texts), truth)
-    return Linear(lexical, np.zeros((0, 1)), np.zeros(0), machine, heat)
+    temperature = linear.settle_temperature(clone(machine), lexical.transform(texts), truth)
+    return Linear(lexical, np.zeros((0, 1)), np.zeros(0), machine, temperature)
 
 
 def no_vectors(texts: Sequence[str]) -> npt.NDArray[np.float64]:

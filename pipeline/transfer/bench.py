@@ -11,15 +11,15 @@ from transformers import AutoTokenizer
 
 from pipeline.artifacts import Run
 from pipeline.config import Finetune
+from pipeline.console import log
 from pipeline.model.masked_lm import longest_input
-from pipeline.program import log
 from pipeline.text.encoded import stream
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import await_folder, processes
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, only_unknown, require_same_tokenizer
 from pipeline.transfer.embeddings import token_weights
-from pipeline.transfer.given import all_labels, class_order, has_several, read_labelled, single_documents
+from pipeline.transfer.given import all_labels, class_order, is_multi_label, read_labelled, single_documents
 from pipeline.transfer.targets import of_ordered
 from pipeline.transfer.training import Labelled
 
@@ -44,7 +44,7 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     classifier.require_safetensors(checkpoint)
     require_same_tokenizer(checkpoint, run.input("tokenizer"))
     documents, labels = read_labelled(run)
-    several = has_several(documents["train"])
+    multi_label = is_multi_label(documents["train"])
     each = of_ordered(len(labels)) if class_order(run) else np.eye(len(labels), dtype=np.float32)
     if "dev" not in documents and (single := single_documents(documents["train"])):
         log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
@@ -59,12 +59,12 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     for split, rows in documents.items():
         ids, cut[split] = encode(tokenizer, [row["text"] for row in rows], length)
         table = np.stack([each[[labels.index(label) for label in labels_of(row)]].sum(0) for row in rows])
-        splits[split] = Labelled(ids, table, several)
+        splits[split] = Labelled(ids, table, multi_label)
         unknown[split] = only_unknown(tokenizer, ids)
         if unknown[split]:
             log.warning("finetune: %d documents of %s hold no piece that the tokenizer knows", unknown[split], split)
-    told = " and ".join(f"{count:,} of {split}" for split, count in cut.items())
-    log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, told)
+    cuts = " and ".join(f"{count:,} of {split}" for split, count in cut.items())
+    log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cuts)
     texts = {split: [row["text"] for row in rows] for split, rows in documents.items()}
     weights = token_weights(stream(run.input("encode"), "train"), tokenizer.all_special_ids, len(tokenizer))
     return Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, weights, out), {

@@ -15,7 +15,7 @@ from pipeline.model.pooled import POOLINGS, pooled
 
 Proof = dict[str, Any]
 
-SEVERAL = "multi_label_classification"  # in transformers' words
+MULTI_LABEL = "multi_label_classification"  # in transformers' words
 OTHER_SEEDS = 1_000_000  # the control must not start from the very weights that pretraining with its seed began with
 AS_PRETRAINED = Finetune()
 
@@ -143,9 +143,9 @@ def temperature(model: Any) -> float:
     return float(getattr(model.config, "calibration_temperature", 1.0))
 
 
-def has_several(model: Any) -> bool:
+def is_multi_label(model: Any) -> bool:
     """Whether ``model`` decides on each class by itself, so that a document may have several."""
-    return bool(model.config.problem_type == SEVERAL)
+    return bool(model.config.problem_type == MULTI_LABEL)
 
 
 def require_safetensors(folder: Path) -> None:

@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from tokenizers import Tokenizer
 
+from pipeline.console import progress
 from pipeline.errors import UsageError
-from pipeline.program import progress
 from pipeline.training.loop import Batch
 
 Ids = list[list[int]]
@@ -130,21 +130,21 @@ def epoch_batches(lengths: Sequence[int], size: int, seed: int, epoch: int) -> l
     Documents are shuffled, sorted by length within pools of some batches, and the batches shuffled again: little
     padding, much chance. Within a batch they lie by length.
     """
-    chance = np.random.default_rng([seed, epoch])
-    order = chance.permutation(len(lengths)).tolist()
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths)).tolist()
     pools = (order[start : start + POOL_BATCHES * size] for start in range(0, len(order), POOL_BATCHES * size))
     sorted_pools = [sorted(pool, key=lambda i: lengths[i]) for pool in pools]
     batches = [pool[start : start + size] for pool in sorted_pools for start in range(0, len(pool), size)]
-    return [batches[i] for i in chance.permutation(len(batches))]
+    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def folds(labels: Sequence[int], count: int) -> list[list[int]]:
     """The documents in ``count`` parts, by index, with each class spread evenly over them."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     parts: list[list[int]] = [[] for _ in range(count)]
     dealt = 0
     for label in sorted(set(labels)):
-        for i in chance.permutation([i for i, other in enumerate(labels) if other == label]).tolist():
+        for i in rng.permutation([i for i, other in enumerate(labels) if other == label]).tolist():
             parts[dealt % count].append(i)
             dealt += 1
     return [sorted(part) for part in parts]

@@ -11,51 +11,51 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.console import log
 from pipeline.metrics.decisions import Table
-from pipeline.program import log
 from pipeline.text.documents import Document
 from pipeline.text.passages import passages
 from pipeline.transfer import classifier, shipped
 from pipeline.transfer.bench import Bench
 from pipeline.transfer.documents import encode
-from pipeline.transfer.networks import Job, examined, origin, own, read_story, train_each, write
+from pipeline.transfer.networks import Job, calibrate, origin, own, read_outcome, train_each, write
 from pipeline.transfer.training import Labelled, evaluation
 
 SOUP = Job("soup", 0, "soup/seed-0")
 READINGS = 26_000  # of a document by a pupil: the more passages, the fewer epochs
 
 
-def soup(bench: Bench, stories: dict[Job, Any]) -> dict[Job, Any]:
-    """Write the network whose weights are the mean of the seeds', unless it is there; its story."""
+def soup(bench: Bench, outcomes: dict[Job, Any]) -> dict[Job, Any]:
+    """Write the network whose weights are the mean of the seeds', unless it is there; its outcome."""
     if not (bench.out / SOUP.folder).exists():
-        first, *others = (bench.out / job.folder for job in own(stories))
+        first, *others = (bench.out / job.folder for job in own(outcomes))
         model, _ = classifier.load(first)
         with torch.no_grad():
             for count, folder in enumerate(others, start=2):
                 for mean, each in zip(model.parameters(), classifier.load(folder)[0].parameters(), strict=True):
                     mean += (each - mean) / count
         dev = bench.splits.get("dev")
-        seen = examined(bench, model.to(bench.accelerator.device), dev)
-        epochs = [evaluation(torch.tensor(seen["unseen_logits"]), dev) if dev else {}]
+        calibration = calibrate(bench, model.to(bench.accelerator.device), dev)
+        epochs = [evaluation(torch.tensor(calibration["unseen_logits"]), dev) if dev else {}]
         log.info("finetune: soup of %d networks: %s", 1 + len(others), epochs[0])
-        write(SOUP, bench, model, {"origin": origin(stories), "epochs": epochs, **seen})
-    return {SOUP: read_story(SOUP, bench)}
+        write(SOUP, bench, model, {"origin": origin(outcomes), "epochs": epochs, **calibration})
+    return {SOUP: read_outcome(SOUP, bench)}
 
 
-def distil(bench: Bench, stories: dict[Job, Any], share: float, corpus: Iterable[Document]) -> dict[Job, Any]:
+def distil(bench: Bench, outcomes: dict[Job, Any], share: float, corpus: Iterable[Document]) -> dict[Job, Any]:
     """Write the networks, one a seed, that learned from what would answer in their place, unless they are there; their
-    stories. ``share``: that of the seeds in the answer, beside the linear classifier.
+    outcomes. ``share``: that of the seeds in the answer, beside the linear classifier.
     """
     pupils = [Job("distilled", seed, f"distilled/seed-{seed}") for seed in range(bench.settings.seeds)]
     if not all((bench.out / job.folder).exists() for job in pupils):
-        train = taught(bench, stories, share, corpus)
+        train = taught(bench, outcomes, share, corpus)
         epochs = min(bench.settings.epochs, max(1, round(READINGS / len(train.ids))))
         settings = bench.settings.model_copy(update={"epochs": epochs})
         bench = bench._replace(settings=settings, splits={**bench.splits, "train": train})
     return train_each(pupils, bench)
 
 
-def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Iterable[Document]) -> Labelled:
+def taught(bench: Bench, outcomes: dict[Job, Any], share: float, corpus: Iterable[Document]) -> Labelled:
     """The documents of train with their own labels, and passages of ``corpus`` with what the teacher says of them.
 
     The teacher is the mean over the seeds' probabilities in a ``share``, the linear classifier's in the rest.
@@ -63,12 +63,12 @@ def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Iterable
     lengths = [len(text) for text in bench.texts["train"]]
     texts = passages(corpus, lengths, bench.settings.unlabelled)
 
-    def said(folder: str) -> Table:
+    def teacher_probabilities(folder: str) -> Table:
         return shipped.classify(bench.accelerator, shipped.load(bench.out / folder), texts)
 
-    networks = own(stories)
+    networks = own(outcomes)
     weights = {"linear/seed-0": 1 - share} | {job.folder: share / len(networks) for job in networks}
-    table = np.sum([weight * said(folder) for folder, weight in weights.items() if weight], axis=0)
+    table = np.sum([weight * teacher_probabilities(folder) for folder, weight in weights.items() if weight], axis=0)
     log.info(
         "finetune: %d passages of the corpus to learn from; the teacher is sure by %.2f",
         len(texts),
@@ -76,4 +76,4 @@ def taught(bench: Bench, stories: dict[Job, Any], share: float, corpus: Iterable
     )
     ids, _ = encode(bench.tokenizer, texts, bench.tokenizer.model_max_length)
     train = bench.splits["train"]
-    return Labelled(train.ids + ids, np.concatenate([train.targets, table.astype(np.float32)]), train.several)
+    return Labelled(train.ids + ids, np.concatenate([train.targets, table.astype(np.float32)]), train.multi_label)

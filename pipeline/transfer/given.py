@@ -36,7 +36,7 @@ def read_labelled(run: Run) -> tuple[dict[str, list[Document]], list[str]]:
         raise UsageError(f"{count} training documents are too few without a dev split: {FOLDS} or more are needed")
     if len(single_documents(documents["train"])) == len(labels):
         raise UsageError("every class has one training document alone: a classifier needs two or more of a class")
-    require_single(run.config.finetune, several=has_several(documents["train"]))
+    require_single(run.config.finetune, multi_label=is_multi_label(documents["train"]))
     return documents, labels
 
 
@@ -49,17 +49,17 @@ def all_labels(rows: list[Document]) -> list[str]:
     return [label for row in rows for label in labels_of(row)]
 
 
-def has_several(rows: list[Document]) -> bool:
+def is_multi_label(rows: list[Document]) -> bool:
     """Whether documents may have several labels: each row then has a list of them."""
     return not isinstance(rows[0]["label"], str)
 
 
-def require_single(settings: Finetune, *, several: bool) -> None:
+def require_single(settings: Finetune, *, multi_label: bool) -> None:
     """UsageError: documents have several labels, and ``settings`` ask for what wants one of each."""
     asked = [name for name in ("r_drop", "label_smoothing") if getattr(settings, name)]
     asked += ["class_weights"] if settings.class_weights != "none" else []
     asked += ["machine=neighbours"] if settings.machine == "neighbours" else []
-    if several and asked:
+    if multi_label and asked:
         raise UsageError(
             f"finetune.{asked[0]} is for documents with one label each, and these have several: leave it out"
         )

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from transformers import AutoModelForMaskedLM
 
+from pipeline.console import log
 from pipeline.metrics import decisions
 from pipeline.metrics.decisions import Table, Truth
-from pipeline.program import log
 from pipeline.transfer import linear, shipped
 from pipeline.transfer.bench import Bench, suit_windows
 from pipeline.transfer.embeddings import embeddings
@@ -20,7 +20,7 @@ JOINING = ("auto", "hybrid", "features")  # strategies
 SHARES = tuple(round(share / 10, 1) for share in range(1, 10))  # of the network
 
 
-def join(bench: Bench, stories: dict[Job, Any]) -> dict[str, Any]:
+def join(bench: Bench, outcomes: dict[Job, Any]) -> dict[str, Any]:
     """Write ``linear/seed-0`` and tell what answers best: it, the network or both. For every process."""
     body, layers, vectors = frozen_body(bench)
     if not bench.accelerator.is_main_process:
@@ -42,16 +42,16 @@ def join(bench: Bench, stories: dict[Job, Any]) -> dict[str, Any]:
     )
     if not lexical:
         return {"answer": "linear", "share": 0.0, "linear": chosen._asdict()}
-    by_networks = unseen_probabilities(stories)
+    network_probabilities = unseen_probabilities(outcomes)
     if "dev" in bench.splits:
         truth = bench.splits["dev"].truth()
-        by_linear = fitted.probabilities(bench.texts["dev"], vectors["dev"])
+        linear_probabilities = fitted.probabilities(bench.texts["dev"], vectors["dev"])
     else:
-        measurable, truth, by_linear = _left_out(bench, vectors["train"], chosen)
-        by_networks = [table[measurable] for table in by_networks]
-    choice = settle(bench.settings.strategy, by_networks, by_linear, truth)
-    told = ", ".join(f"{name} {each['accuracy']:.3f}" for name, each in choice["evidence"].items())
-    log.info("finetune: right on documents that none has learned from: %s; %s answers", told, choice["answer"])
+        measurable, truth, linear_probabilities = _left_out(bench, vectors["train"], chosen)
+        network_probabilities = [table[measurable] for table in network_probabilities]
+    choice = settle(bench.settings.strategy, network_probabilities, linear_probabilities, truth)
+    accuracies = ", ".join(f"{name} {each['accuracy']:.3f}" for name, each in choice["evidence"].items())
+    log.info("finetune: right on documents that none has learned from: %s; %s answers", accuracies, choice["answer"])
     return {**choice, "linear": chosen._asdict()}
 
 

@@ -48,10 +48,10 @@ class RatioWeights(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, rows: sparse.csr_matrix, truth: npt.ArrayLike) -> "RatioWeights":
         """``rows``: (documents, features); ``truth``: 1 for documents of the class, 0 for others."""
-        words, of_class = rows[:, : self.columns], np.asarray(truth) == 1
-        p, q = (1 + np.asarray((words[side] > 0).sum(0)).ravel() for side in (of_class, ~of_class))
+        lexical, of_class = rows[:, : self.columns], np.asarray(truth) == 1
+        p, q = (1 + np.asarray((lexical[side] > 0).sum(0)).ravel() for side in (of_class, ~of_class))
         ratio = np.abs(np.log(p / p.sum()) - np.log(q / q.sum()))
-        weighted: Any = words @ sparse.diags(ratio)
+        weighted: Any = lexical @ sparse.diags(ratio)
         length = np.sqrt(weighted.multiply(weighted).sum(1).mean())
         self.scale_ = np.ones(rows.shape[1])
         self.scale_[: self.columns] = ratio / max(length, 1e-9)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from pipeline.metrics.decisions import Truth, probabilities, temperature
+from pipeline.metrics.decisions import Truth, fit_temperature, probabilities
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -49,12 +49,12 @@ class Linear(NamedTuple):
 
     def probabilities(self, texts: Sequence[str], vectors: Floats) -> Floats:
         """Of the classes: (documents, classes). ``vectors``: (documents, layers, width)."""
-        words = self.lexical.transform(texts) if self.lexical else None
-        rows = _joined(words, vectors - self.centres, self.weights)
-        return probabilities(_logits(self.machine, rows) / self.temperature, several=self.several)
+        lexical_rows = self.lexical.transform(texts) if self.lexical else None
+        rows = _joined(lexical_rows, vectors - self.centres, self.weights)
+        return probabilities(_logits(self.machine, rows) / self.temperature, multi_label=self.multi_label)
 
     @property
-    def several(self) -> bool:
+    def multi_label(self) -> bool:
         return bool(getattr(self.machine, "multilabel_", False))
 
 
@@ -71,15 +71,15 @@ def choose(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, machine:
 
     truth, vectors = np.asarray(truth), vectors - vectors.mean(0)
     kinds = (False, True) if lexical and are_long(texts) else (False,)
-    words = {opening: features(opening=opening).fit_transform(texts) if lexical else None for opening in kinds}
+    lexical_rows = {opening: features(opening=opening).fit_transform(texts) if lexical else None for opening in kinds}
     nothing, *every = itertools.product(WEIGHTS, repeat=vectors.shape[1])
     forms = itertools.product(
         kinds, (False, True) if lexical and machine != "neighbours" else (False,), REGULARISATION[machine]
     )
 
     def right(opening: bool, by_class: bool, regularisation: float, weights: tuple[float, ...]) -> float:
-        untrained = _machine(machine, regularisation, truth, words[opening] if by_class else None)
-        rows = _joined(words[opening], vectors, weights)
+        untrained = _machine(machine, regularisation, truth, lexical_rows[opening] if by_class else None)
+        rows = _joined(lexical_rows[opening], vectors, weights)
         return float(cross_val_score(untrained, rows, truth, cv=stratified(truth), error_score="raise").mean())
 
     alone = {(*form, nothing): right(*form, nothing) for form in forms} if lexical else {}
@@ -95,26 +95,26 @@ def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Cho
 
     truth = np.asarray(truth)
     lexical, centres = features(opening=choice.opening) if choice.lexical else None, vectors.mean(0)
-    words = lexical.fit_transform(texts) if lexical else None
-    rows = _joined(words, vectors - centres, choice.weights)
-    machine = _machine(choice.machine, choice.regularisation, truth, words if choice.by_class else None)
-    heat = settle_temperature(machine, rows, truth)
-    return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, truth), heat)
+    lexical_rows = lexical.fit_transform(texts) if lexical else None
+    rows = _joined(lexical_rows, vectors - centres, choice.weights)
+    machine = _machine(choice.machine, choice.regularisation, truth, lexical_rows if choice.by_class else None)
+    temperature = settle_temperature(machine, rows, truth)
+    return Linear(lexical, centres, np.asarray(choice.weights), machine.fit(rows, truth), temperature)
 
 
 def settle_temperature(machine: Any, rows: sparse.csr_matrix, truth: Truth) -> float:
     """Of what ``machine``, not fitted, says of the rows that a cross-validation left out."""
     from sklearn.base import clone
 
-    said, true = [], []
+    tables, truths = [], []
     for kept, left_out in stratified(truth):
-        logits, asked = _logits(clone(machine).fit(rows[kept], truth[kept]), rows[left_out]), truth[left_out]
+        logits, wanted = _logits(clone(machine).fit(rows[kept], truth[kept]), rows[left_out]), truth[left_out]
         if truth.ndim == 2:  # of a class that all or none of ``kept`` have, there was nothing to learn
-            told = truth[kept].any(0) & ~truth[kept].all(0)
-            logits, asked = logits[:, told].reshape(-1, 1), asked[:, told].reshape(-1, 1)
-        said.append(logits)
-        true.append(asked)
-    return temperature(np.concatenate(said), np.concatenate(true))
+            learned = truth[kept].any(0) & ~truth[kept].all(0)
+            logits, wanted = logits[:, learned].reshape(-1, 1), wanted[:, learned].reshape(-1, 1)
+        tables.append(logits)
+        truths.append(wanted)
+    return fit_temperature(np.concatenate(tables), np.concatenate(truths))
 
 
 def save(linear: Linear, folder: Path) -> None:
@@ -133,8 +133,8 @@ def load(folder: Path) -> Linear:
     return Linear(**skops.io.load(folder / FILE, trusted=trusted))
 
 
-def _machine(name: str, regularisation: float, truth: Truth, words: sparse.csr_matrix | None) -> Any:
-    """``words``: the features that are weighed for each class, if any; they come first in a row."""
+def _machine(name: str, regularisation: float, truth: Truth, lexical_rows: sparse.csr_matrix | None) -> Any:
+    """``lexical_rows``: the features that are weighed for each class, if any; they come first in a row."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.neighbors import KNeighborsClassifier
@@ -148,8 +148,8 @@ def _machine(name: str, regularisation: float, truth: Truth, words: sparse.csr_m
         return KNeighborsClassifier(min(int(regularisation), fewest), metric="cosine", weights="distance")
     kind = LinearSVC if name == "svm" else LogisticRegression
     machine = kind(C=regularisation, class_weight="balanced", random_state=0)
-    if words is not None:
-        return OneVsRestClassifier(make_pipeline(RatioWeights(words.shape[1]), machine))
+    if lexical_rows is not None:
+        return OneVsRestClassifier(make_pipeline(RatioWeights(lexical_rows.shape[1]), machine))
     return OneVsRestClassifier(machine) if truth.ndim == 2 else machine
 
 
@@ -171,11 +171,11 @@ def stratified(truth: Truth) -> list[Any]:
     return [(np.sort(np.concatenate([others[kept], alone])), others[left_out]) for kept, left_out in parts]
 
 
-def _joined(words: Any, vectors: Floats, weights: Sequence[float] | Floats) -> sparse.csr_matrix:
+def _joined(lexical_rows: Any, vectors: Floats, weights: Sequence[float] | Floats) -> sparse.csr_matrix:
     """The lexical part, if any, and every layer with a weight, side by side: (documents, features)."""
     vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
     layers = [sparse.csr_matrix(weight * vectors[:, layer]) for layer, weight in enumerate(weights) if weight]
-    return sparse.hstack([*([] if words is None else [words]), *layers]).tocsr()
+    return sparse.hstack([*([] if lexical_rows is None else [lexical_rows]), *layers]).tocsr()
 
 
 def _logits(machine: Any, rows: sparse.csr_matrix) -> Floats:

@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline.artifacts import write_json
 from pipeline.config import Finetune
+from pipeline.console import log
 from pipeline.metrics import decisions
-from pipeline.metrics.decisions import Table, temperature
-from pipeline.program import log
+from pipeline.metrics.decisions import Table, fit_temperature
 from pipeline.text.documents import Document
 from pipeline.transfer import classifier
 from pipeline.transfer.bench import Bench, suit_windows
@@ -22,7 +22,7 @@ from pipeline.transfer.side_by_side import side_by_side
 from pipeline.transfer.training import Labelled, logits, train
 
 LAYERS = "layers.json"  # how many layers train, where the settings leave it to dev
-STORY = "training.json"  # in each folder: what it was trained from, and how it went
+OUTCOME = "training.json"  # in each folder: what it was trained from, and how it went
 
 
 class Job(NamedTuple):
@@ -35,27 +35,27 @@ class Job(NamedTuple):
 
 
 def train_all(bench: Bench) -> dict[Job, Any]:
-    """Train what is not there yet; the story of every network, in order."""
+    """Train what is not there yet; the outcome of every network, in order."""
     crossed, others = jobs(bench.settings, "dev" in bench.splits)
     # the folds first: the seeds ask for their temperature
     return train_each(crossed, bench) | train_each(others, bench)
 
 
 def train_each(wanted: Sequence[Job], bench: Bench) -> dict[Job, Any]:
-    """Train those of ``wanted`` that are not there yet; the story of each, in order."""
+    """Train those of ``wanted`` that are not there yet; the outcome of each, in order."""
     missing = [job for job in wanted if not (bench.out / job.folder).exists()]
     side_by_side(_learn_and_write, bench, missing, len(wanted))
-    return {job: read_story(job, bench) for job in wanted}
+    return {job: read_outcome(job, bench) for job in wanted}
 
 
 def _learn_and_write(bench: Bench, job: Job) -> None:
     write(job, bench, *learn(job, bench))
 
 
-def read_story(job: Job, bench: Bench) -> dict[str, Any]:
+def read_outcome(job: Job, bench: Bench) -> dict[str, Any]:
     bench.accelerator.wait_for_everyone()  # rank 0 writes
-    story: dict[str, Any] = json.loads((bench.out / job.folder / STORY).read_text("utf-8"))
-    return story
+    outcome: dict[str, Any] = json.loads((bench.out / job.folder / OUTCOME).read_text("utf-8"))
+    return outcome
 
 
 def settle_layers(bench: Bench) -> Bench:
@@ -75,9 +75,9 @@ def settle_layers(bench: Bench) -> Bench:
         counts = sorted({*(2**power for power in range(depth.bit_length())), depth})
         tried = {count: _after_a_third(bench, count) for count in counts}
         chosen = min(tried, key=lambda count: (-tried[count]["accuracy"], tried[count]["nats"]))
-        told = ", ".join(f"{count} {each['accuracy']:.3f}" for count, each in tried.items())
+        accuracies = ", ".join(f"{count} {each['accuracy']:.3f}" for count, each in tried.items())
         where = "dev" if "dev" in bench.splits else "a fold of train"
-        log.info("finetune: last_layers: accuracy on %s by number of layers: %s; %d train", where, told, chosen)
+        log.info("finetune: last_layers: accuracy on %s by number of layers: %s; %d train", where, accuracies, chosen)
         if bench.accelerator.is_main_process:
             write_json(path, {"chosen": chosen, "tried": tried})
     bench.accelerator.wait_for_everyone()
@@ -89,8 +89,8 @@ def _after_a_third(bench: Bench, layers: int) -> dict[str, float]:
     """Accuracy and nats of a network whose top ``layers`` train, on documents that it has not learned from."""
     changes = {"layers": layers, "epochs": max(1, bench.settings.epochs // 3)}
     job = Job("last_layers", 0, f"layers-{layers}", None if "dev" in bench.splits else 0)
-    _, story = learn(job, bench._replace(settings=bench.settings.model_copy(update=changes)))
-    last = story["epochs"][-1]
+    _, outcome = learn(job, bench._replace(settings=bench.settings.model_copy(update=changes)))
+    last = outcome["epochs"][-1]
     return {"accuracy": last["dev_accuracy"], "nats": last["dev_nats"]}
 
 
@@ -112,7 +112,7 @@ def network_strategy(settings: Finetune) -> str:
     return settings.network if settings.strategy in ("auto", "hybrid") else settings.strategy
 
 
-def write(job: Job, bench: Bench, model: Any, story: dict[str, Any]) -> None:
+def write(job: Job, bench: Bench, model: Any, outcome: dict[str, Any]) -> None:
     """Write the folder of ``job``, which appears when it is whole."""
     if bench.accelerator.is_main_process:
         part = bench.out / f"{job.folder}.part"
@@ -120,20 +120,20 @@ def write(job: Job, bench: Bench, model: Any, story: dict[str, Any]) -> None:
         if job.fold is None:
             model.save_pretrained(part)
             bench.tokenizer.save_pretrained(part)
-        write_json(part / STORY, story)
+        write_json(part / OUTCOME, outcome)
         part.rename(bench.out / job.folder)
 
 
 def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
-    """The network of ``job``, trained, and its story: ``origin``, ``temperature``, ``epochs`` and, where there are
+    """The network of ``job``, trained, and its outcome: ``origin``, ``temperature``, ``epochs`` and, where there are
     documents that it did not learn from, ``unseen_logits``: what it says of them.
     """
     strategy = network_strategy(bench.settings) if job.strategy == "distilled" else job.strategy
     start = classifier.scratch if strategy == "scratch" else classifier.pretrained
     one_head = bench.settings.ship == "soup" and strategy != "scratch"
     model, origin = start(bench.checkpoint, bench.labels, 0 if one_head else job.seed, bench.settings)
-    if bench.splits["train"].several:
-        model.config.problem_type = classifier.SEVERAL
+    if bench.splits["train"].multi_label:
+        model.config.problem_type = classifier.MULTI_LABEL
     suit_windows(model, bench)
     require_vocabulary(bench.splits["train"].ids, model)
     data, dev = _parts(bench.splits, job.fold)
@@ -144,18 +144,20 @@ def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
         f"{name} {last[name]:.3f}" for name in ("loss_nats", "dev_nats", "dev_accuracy") if name in last
     )
     log.info("finetune: %s, %s: %s; %.1f s", job.strategy, Path(job.folder).name, figures, seconds)
-    return model, {"origin": origin, "epochs": epochs, **examined(bench, model, dev)}
+    return model, {"origin": origin, "epochs": epochs, **calibrate(bench, model, dev)}
 
 
-def examined(bench: Bench, model: Any, dev: Labelled | None) -> dict[str, Any]:
+def calibrate(bench: Bench, model: Any, dev: Labelled | None) -> dict[str, Any]:
     """Give ``model`` its temperature; it, and the logits of the documents that it was fitted on, if any."""
+    outcome: dict[str, Any] = {}
     if dev is None:
-        heat, told = _folds_temperature(bench.out), {}
+        outcome["temperature"] = _folds_temperature(bench.out)
     else:
         unseen = logits(bench.accelerator, model, dev.ids, bench.tokenizer.pad_token_id).numpy()
-        heat, told = temperature(unseen, dev.truth()), {"unseen_logits": unseen.tolist(), "several": dev.several}
-    model.config.calibration_temperature = heat
-    return {"temperature": heat, **told}
+        outcome["temperature"] = fit_temperature(unseen, dev.truth())
+        outcome |= {"unseen_logits": unseen.tolist(), "several": dev.multi_label}
+    model.config.calibration_temperature = outcome["temperature"]
+    return outcome
 
 
 def held_out(splits: dict[str, Labelled]) -> list[list[int]]:
@@ -163,23 +165,24 @@ def held_out(splits: dict[str, Labelled]) -> list[list[int]]:
     return folds(splits["train"].classes(), FOLDS)
 
 
-def unseen_probabilities(stories: dict[Job, Any]) -> list[Table]:
+def unseen_probabilities(outcomes: dict[Job, Any]) -> list[Table]:
     """What each seed says of the dev documents; without a dev split, what the folds say of those that they left out."""
-    crossed = [probabilities(story) for job, story in stories.items() if job.fold is not None]
+    crossed = [probabilities(outcome) for job, outcome in outcomes.items() if job.fold is not None]
     if crossed:
         return [np.concatenate(crossed)]
-    return [probabilities(story) for story in own(stories).values()]
+    return [probabilities(outcome) for outcome in own(outcomes).values()]
 
 
-def probabilities(story: dict[str, Any]) -> Table:
+def probabilities(outcome: dict[str, Any]) -> Table:
     """What a network says of the documents that it did not learn from: (documents, classes)."""
-    return decisions.probabilities(np.asarray(story["unseen_logits"]) / story["temperature"], several=story["several"])
+    unseen = np.asarray(outcome["unseen_logits"])
+    return decisions.probabilities(unseen / outcome["temperature"], multi_label=outcome["several"])
 
 
 def _folds_temperature(out: Path) -> float:
     """The geometric mean of the temperatures of the folds, which were fitted on documents that training left out."""
-    stories = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob(f"folds/fold-*/{STORY}"))]
-    return geometric_mean(story["temperature"] for story in stories) if stories else 1.0
+    outcomes = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob(f"folds/fold-*/{OUTCOME}"))]
+    return geometric_mean(outcome["temperature"] for outcome in outcomes) if outcomes else 1.0
 
 
 def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Labelled | None]:
@@ -192,34 +195,34 @@ def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Lab
     return data.part(kept), data.part(left_out)
 
 
-def own(stories: dict[Job, Any]) -> dict[Job, Any]:
+def own(outcomes: dict[Job, Any]) -> dict[Job, Any]:
     """Those of the networks of which one is shipped: the soup, where there is one; else the seeds."""
-    soup = {job: story for job, story in stories.items() if job.strategy == "soup"}
-    return soup or {job: story for job, story in stories.items() if job.folder.startswith("seed-")}
+    soup = {job: outcome for job, outcome in outcomes.items() if job.strategy == "soup"}
+    return soup or {job: outcome for job, outcome in outcomes.items() if job.folder.startswith("seed-")}
 
 
-def best(stories: dict[Job, Any]) -> Job:
+def best(outcomes: dict[Job, Any]) -> Job:
     """The network with the best dev accuracy, then the least dev loss; the first where there is no dev split."""
-    last = {job: story["epochs"][-1] for job, story in stories.items()}
+    last = {job: outcome["epochs"][-1] for job, outcome in outcomes.items()}
     return min(last, key=lambda job: (-last[job].get("dev_accuracy", 0), last[job].get("dev_nats", 0)))
 
 
-def origin(stories: dict[Job, Any]) -> dict[str, Any]:
+def origin(outcomes: dict[Job, Any]) -> dict[str, Any]:
     """What the model to ship took over from the checkpoint. Where no network learns, the body is read as it is."""
-    return next((story["origin"] for story in own(stories).values()), {"new_tensors": []})
+    return next((outcome["origin"] for outcome in own(outcomes).values()), {"new_tensors": []})
 
 
-def metrics(stories: dict[Job, Any]) -> Iterator[Document]:
-    for job, story in stories.items():
+def metrics(outcomes: dict[Job, Any]) -> Iterator[Document]:
+    for job, outcome in outcomes.items():
         fold = {} if job.fold is None else {"fold": job.fold}
-        for row in story["epochs"]:
+        for row in outcome["epochs"]:
             yield {"strategy": job.strategy, "seed": job.seed, **fold, **row}
 
 
-def dev_accuracy(stories: dict[Job, Any]) -> dict[str, Any]:
+def dev_accuracy(outcomes: dict[Job, Any]) -> dict[str, Any]:
     """Accuracy after the last epoch, of each strategy: on dev, or over the folds of train."""
     figures: dict[str, list[float]] = {}
-    for job, story in stories.items():
-        if "dev_accuracy" in story["epochs"][-1]:
-            figures.setdefault(job.strategy, []).append(story["epochs"][-1]["dev_accuracy"])
+    for job, outcome in outcomes.items():
+        if "dev_accuracy" in outcome["epochs"][-1]:
+            figures.setdefault(job.strategy, []).append(outcome["epochs"][-1]["dev_accuracy"])
     return {strategy: {"mean": round(mean(each), 4), "each": each} for strategy, each in figures.items()}

@@ -42,7 +42,7 @@ class Classifier(NamedTuple):
     network: tuple[Any, Any] | None  # model, tokenizer
     frozen: Frozen | None
     share: float  # of the network in the answer
-    several: bool  # a document may have several labels
+    multi_label: bool  # a document may have several labels
 
     @property
     def temperature(self) -> float | None:
@@ -61,9 +61,9 @@ def load(folder: Path) -> Classifier:
     if network:
         model, _ = network
         labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
-        return Classifier(labels, network, frozen, about["share"], classifier.has_several(model))
+        return Classifier(labels, network, frozen, about["share"], classifier.is_multi_label(model))
     assert frozen, "a folder holds one of them at least"
-    return Classifier(frozen.labels, None, frozen, about["share"], frozen.linear.several)
+    return Classifier(frozen.labels, None, frozen, about["share"], frozen.linear.multi_label)
 
 
 def classify(accelerator: Accelerator, shipped: Classifier, texts: Sequence[str]) -> Table:

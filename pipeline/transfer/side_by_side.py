@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from pipeline.console import progress, speak
 from pipeline.errors import UsageError
 from pipeline.parallel import begin_worker, interrupts_wait, note_memory
-from pipeline.program import progress, speak
 from pipeline.training.precision import settle_precision
 from pipeline.training.processes import processes
 from pipeline.transfer import classifier

@@ -47,10 +47,10 @@ def fasttext_logistic(corpus: Iterable[str], texts: Sequence[str], truth: Truth)
     epochs = min(MOST_EPOCHS, -(-WORDS_READ // max(1, sum(map(len, paragraphs)))))
     fasttext = FastText(paragraphs, sg=1, epochs=epochs, workers=1, seed=0, **shape)
     machine = LogisticRegression(max_iter=1000)
-    several = truth.ndim == 2
+    multi_label = truth.ndim == 2
     search = GridSearchCV(
-        OneVsRestClassifier(machine) if several else machine,
-        {"estimator__C" if several else "C": REGULARISATION},
+        OneVsRestClassifier(machine) if multi_label else machine,
+        {"estimator__C" if multi_label else "C": REGULARISATION},
         cv=stratified(truth),
     )
     mean_vectors = FunctionTransformer(_mean_vectors, kw_args={"vectors": fasttext.wv})

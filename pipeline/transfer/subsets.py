@@ -27,10 +27,10 @@ def nested_order(classes: Sequence[int], seed: int) -> list[int]:
 
     It holds the classes in their shares, rounded up: none is left out where there are as many documents as classes.
     """
-    chance, sizes, met = np.random.default_rng(seed), Counter(classes), Counter[int]()
+    rng, sizes, met = np.random.default_rng(seed), Counter(classes), Counter[int]()
     place: dict[int, tuple[float, float]] = {}
-    for i in chance.permutation(len(classes)).tolist():
-        place[i] = (met[classes[i]] / sizes[classes[i]], chance.random())
+    for i in rng.permutation(len(classes)).tolist():
+        place[i] = (met[classes[i]] / sizes[classes[i]], rng.random())
         met[classes[i]] += 1
     return sorted(place, key=lambda i: place[i])
 
@@ -54,18 +54,18 @@ def subset(bench: Bench, train: Sequence[int]) -> Bench:
     return bench._replace(splits=splits, texts={**bench.texts, "train": [bench.texts["train"][i] for i in train]})
 
 
-def said_by_network(bench: Bench, kind: str, seed: int) -> Table:
+def network_probabilities(bench: Bench, kind: str, seed: int) -> Table:
     """Probabilities of the classes of each dev document, by a network of ``kind``, ``network`` or ``scratch``."""
     strategy = "scratch" if kind == "scratch" else network_strategy(bench.settings)
     size = len(bench.splits["train"].ids)
     return probabilities(learn(Job(strategy, seed, f"{size}-labels-seed-{seed}"), bench)[1])
 
 
-def said_by_tfidf(bench: Bench) -> Table:
+def tfidf_probabilities(bench: Bench) -> Table:
     """The baseline's answer on each dev document, as a probability of one: it has no others."""
     fitted = tfidf_svm(bench.texts["train"], [bench.labels[c] for c in bench.splits["train"].classes()])
-    said = [bench.labels.index(label) for label in fitted.predict(bench.texts["dev"])]
-    return np.eye(len(bench.labels))[said]
+    predicted = [bench.labels.index(label) for label in fitted.predict(bench.texts["dev"])]
+    return np.eye(len(bench.labels))[predicted]
 
 
 def can_be_cross_validated(bench: Bench) -> bool:
@@ -77,7 +77,7 @@ def can_be_cross_validated(bench: Bench) -> bool:
     return len(set(classes)) == len(bench.labels) < len(classes)
 
 
-def said_by_answer(bench: Bench, vectors: dict[str, Table], network: Table | None) -> Table:
+def answer_probabilities(bench: Bench, vectors: dict[str, Table], network: Table | None) -> Table:
     """Probabilities of each dev document by the linear classifier and the ``network``, as the strategy joins them.
 
     ``vectors``: what the body says of the documents of either split. The network's share is settled on four fifths of
@@ -87,12 +87,12 @@ def said_by_answer(bench: Bench, vectors: dict[str, Table], network: Table | Non
     texts = bench.texts["train"]
     chosen = linear.choose(texts, vectors["train"], train, settings.machine, lexical=network is not None)
     fitted = linear.fit(texts, vectors["train"], train, chosen)
-    said = fitted.probabilities(bench.texts["dev"], vectors["dev"])
+    linear_probabilities = fitted.probabilities(bench.texts["dev"], vectors["dev"])
     if network is None:
-        return said
-    joined = said.copy()
+        return linear_probabilities
+    joined = linear_probabilities.copy()
     for fifth in folds(truth.tolist(), FOLDS):
         rest = sorted({*range(len(truth))} - {*fifth})
-        share = settle(settings.strategy, [network[rest]], said[rest], truth[rest])["share"]
-        joined[fifth] = mixed(share, network[fifth], said[fifth])
+        share = settle(settings.strategy, [network[rest]], linear_probabilities[rest], truth[rest])["share"]
+        joined[fifth] = mixed(share, network[fifth], linear_probabilities[fifth])
     return joined

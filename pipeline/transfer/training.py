@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 
 from pipeline.config import Finetune
+from pipeline.console import progress
 from pipeline.metrics.decisions import Table, Truth, decided, measured, probabilities
 from pipeline.model.attention import suit_attention
-from pipeline.program import progress
 from pipeline.training.loop import Batch, adamw, draw_by, fit, to_device, warmup_stable_decay
 from pipeline.training.precision import settle_precision
-from pipeline.transfer.classifier import has_several, temperature
+from pipeline.transfer.classifier import is_multi_label, temperature
 from pipeline.transfer.documents import Ids, collate, encode, epoch_batches, in_windows, reading_batches
 from pipeline.transfer.lora import adapters, add_adapters
 from pipeline.transfer.seen_entries import training_seen_entries
@@ -33,7 +33,7 @@ class Labelled(NamedTuple):
 
     ids: Ids
     targets: npt.NDArray[np.float32]
-    several: bool = False  # multi-label: classes do not exclude each other
+    multi_label: bool = False  # classes do not exclude each other
 
     def classes(self) -> list[int]:
         """The foremost class of each document."""
@@ -41,10 +41,10 @@ class Labelled(NamedTuple):
 
     def truth(self) -> Truth:
         """The classes (documents), or 0 and 1 (documents, classes) where there may be several."""
-        return decided(self.targets, several=self.several)
+        return decided(self.targets, multi_label=self.multi_label)
 
     def part(self, indices: Sequence[int]) -> "Labelled":
-        return Labelled([self.ids[i] for i in indices], self.targets[indices], self.several)
+        return Labelled([self.ids[i] for i in indices], self.targets[indices], self.multi_label)
 
 
 def train(
@@ -63,7 +63,7 @@ def train(
     between epochs by chance more than by merit (arXiv 2006.04884 trains long and keeps the last, too).
     """
     windows, documents = in_windows(data.ids, model)
-    data = Labelled(windows, targets(data.targets, settings)[documents], data.several)
+    data = Labelled(windows, targets(data.targets, settings)[documents], data.multi_label)
     suit_attention(model, accelerator.device)
     precision = settle_precision(settings.precision, accelerator.device)
     lengths = [len(tokens) for tokens in data.ids]
@@ -93,7 +93,7 @@ def train(
                 [adamw(model.named_parameters(), settings.learning_rate, settings.weight_decay, factors)],
                 steps(start, end),
                 items=lambda batch: int(batch["targets"].any(-1).sum()),
-                summed_loss=partial(_summed_loss, settings=settings, several=data.several),
+                summed_loss=partial(_summed_loss, settings=settings, multi_label=data.multi_label),
                 rate=partial(_rate, start=start, end=end, settings=settings),
                 after_step=epochs.after_step,
                 precision=precision,
@@ -168,32 +168,32 @@ def micro_batches(
     for piece in mine or [0]:
         share = collate([data.ids[i] for i in pieces[piece]], pad)
         share["targets"] = torch.from_numpy(data.targets[pieces[piece]] * bool(mine))
-        share["chance"] = torch.tensor([*where, piece])
+        share["dropout_seed"] = torch.tensor([*where, piece])
         shares.append(to_device(share, accelerator.device))
     return shares
 
 
-def _summed_loss(model: torch.nn.Module, batch: Batch, settings: Finetune, several: bool = False) -> torch.Tensor:
+def _summed_loss(model: torch.nn.Module, batch: Batch, settings: Finetune, multi_label: bool = False) -> torch.Tensor:
     """The mean cross-entropy over the dropouts of the head and, for R-Drop, two passes with other dropouts everywhere;
     and ``r_drop`` × the KL between these.
 
     A document's weight is the sum of its targets. The KL is the mean of both directions (arXiv 2106.14448, equation 2).
-    Where a document may have ``several`` classes, the sum of each class's own cross-entropy; a document with none
-    counts for nothing.
+    Where a document may have several classes, ``multi_label``, the sum of each class's own cross-entropy; a document
+    with none counts for nothing.
     """
     draw_by(batch)
     samples, passes = settings.dropout_samples, 2 if settings.r_drop else 1
     inputs = {name: batch[name].repeat(passes, 1) for name in ("input_ids", "attention_mask")}
     with head_dropouts(model, samples):
-        said = model(**inputs).logits.float()
+        logits = model(**inputs).logits.float()
     times = samples * passes
     wanted = batch["targets"].repeat(times, 1)
-    if several:
-        nats = F.binary_cross_entropy_with_logits(said, wanted, reduction="none").sum(-1)
+    if multi_label:
+        nats = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)
         return (nats * wanted.any(-1)).sum() / times
-    loss = F.cross_entropy(said, wanted, reduction="sum") / times
+    loss = F.cross_entropy(logits, wanted, reduction="sum") / times
     if settings.r_drop:
-        one, other = said.log_softmax(-1).unflatten(0, (samples, passes, -1)).unbind(1)
+        one, other = logits.log_softmax(-1).unflatten(0, (samples, passes, -1)).unbind(1)
         apart = ((one.exp() - other.exp()) * (one - other)).sum(-1).mean(0) / 2
         loss = loss + settings.r_drop * (apart * batch["targets"].sum(-1)).sum()
     return loss
@@ -241,7 +241,7 @@ def logits(accelerator: Accelerator, model: Any, ids: Ids, pad: int) -> torch.Te
 
 def evaluation(table: torch.Tensor, data: Labelled) -> dict[str, float]:
     """Loss in nats a document and accuracy, of the logits in ``table`` (documents, classes) against the truth."""
-    measures = measured(probabilities(table.double().numpy(), several=data.several), data.truth())
+    measures = measured(probabilities(table.double().numpy(), multi_label=data.multi_label), data.truth())
     return {"dev_nats": round(measures["nats"], 6), "dev_accuracy": round(measures["accuracy"], 6)}
 
 
@@ -252,4 +252,4 @@ def classify(accelerator: Accelerator, model: Any, tokenizer: Any, texts: Sequen
     """
     ids, _ = encode(tokenizer, texts, tokenizer.model_max_length)
     table = logits(accelerator, model.to(accelerator.device), ids, tokenizer.pad_token_id)
-    return probabilities(table.double().numpy() / temperature(model), several=has_several(model))
+    return probabilities(table.double().numpy() / temperature(model), multi_label=is_multi_label(model))

@@ -1,0 +1,31 @@
+"""What a program says while it runs: its log and bars of progress; among several processes rank 0 speaks for all."""
+
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+log = logging.getLogger("akshara")
+
+RANK = int(os.environ.get("RANK", "0"))  # set by torchrun and `accelerate launch`; 0 in a single process
+
+
+def speak() -> None:
+    """Have what is logged go to standard error; on other ranks than 0, warnings alone."""
+    logging.basicConfig(
+        level=logging.WARNING if RANK else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
+    )
+    for chatty in ("httpx", "urllib3", "filelock", "fsspec", "accelerate", "datasets", "gensim"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def progress(items: Iterable[T] | None = None, **keywords: Any) -> Any:
+    """A tqdm bar that shows after two seconds, only on a terminal and only in the process that speaks for others."""
+    from tqdm import tqdm
+
+    others = RANK or multiprocessing.parent_process()
+    return tqdm(items, disable=True if others else None, delay=2, leave=False, dynamic_ncols=True, **keywords)
