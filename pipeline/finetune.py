@@ -46,7 +46,8 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         return {}
     write_jsonl(out / "metrics.jsonl", metrics(trained))
     shipped.ship(choice["answer"], choice["share"], out / seed, out / "linear" / "seed-0", out / "model")
-    log.info("finetune: the model to ship: %s %s", choice["answer"], seed)
+    with_network = "" if choice["answer"] == "linear" else f", {seed}"
+    log.info("finetune: the model to ship: %s%s", choice["answer"], with_network)
     return {
         **counts,
         "transfer": {"checkpoint_sha256": sha256(bench.checkpoint / "model.safetensors"), **origin(outcomes)},
