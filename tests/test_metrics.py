@@ -153,6 +153,17 @@ def test_the_better_of_two_linear_controls_is_offered() -> None:
     assert result["story"].count("McNemar") == 3
 
 
+def test_a_control_that_is_right_on_the_same_documents_is_not_measured_against() -> None:
+    same = {
+        "accuracy": 0.7,
+        "difference": {"mean": 0.0, "low": 0.0, "high": 0.0, "p": 1.0},
+        "mcnemar": {"only_ours_right": 0, "only_theirs_right": 0, "p": 1.0},
+    }
+    result = verdict(0.7, {"tfidf_svm": same, "scratch": control(0.5, 0.1, 0.3)}, 204, NAMES, "the network")
+    assert "It is right on the same documents as TF-IDF. It is 20.0 points ahead of random weights" in result["story"]
+    assert (result["verdict"], result["offer"]) == ("neutral", "tfidf_svm")
+
+
 def test_draws_take_no_more_memory_than_they_fill() -> None:
     tracemalloc.start()
     drawn = bootstrap.draws(1000, 1050)

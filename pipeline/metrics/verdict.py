@@ -67,6 +67,8 @@ def _side(control: Mapping[str, Any]) -> int:
 
 def _against(name: str, control: Mapping[str, Any]) -> str:
     gap, coins = control["difference"], control["mcnemar"]
+    if not (gap["mean"] or coins["only_ours_right"] or coins["only_theirs_right"]):
+        return f"It is right on the same documents as {name}."
     where = f"{100 * abs(gap['mean']):.1f} points {'ahead of' if gap['mean'] > 0 else 'behind'}"
     certain = "" if _side(control) or not gap["mean"] else ", which chance alone could explain"
     return (
