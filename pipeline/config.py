@@ -48,7 +48,7 @@ class Labelled(Settings):
         None, description="`score` alone measures on it; fetch and filter take its texts out elsewhere"
     )
     text: str | tuple[str, ...] = Field(
-        "text", description="the column of the document, or several to join with a newline"
+        "text", description="the column of the document, or several to join with a newline, a headline first"
     )
     label: str = Field("category", description="the column of the class name")
     separator: str | None = Field(
