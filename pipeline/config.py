@@ -260,6 +260,17 @@ class Finetune(Settings):
             raise ValueError(f"ship={self.ship} makes one transferred network of several: set another strategy")
         return self
 
+    @model_validator(mode="after")
+    def _what_is_drawn_anew_trains(self) -> "Finetune":
+        network = self.network if self.strategy in ("auto", "hybrid") else self.strategy
+        trained = {"lora": 0, "last_layers": self.layers}.get(network)
+        if isinstance(trained, int) and self.reinitialised_layers > trained:
+            raise ValueError(
+                f"reinitialised_layers={self.reinitialised_layers} would stay as they are drawn, "
+                f"since {network} trains {trained} layers: name so many or fewer"
+            )
+        return self
+
 
 class Score(Settings):
     resamples: int = Field(2000, ge=100, description="bootstrap resamples of the test documents")

@@ -61,6 +61,16 @@ def test_fields_of_transformers_are_numbers_where_they_look_so(tmp_path: Path) -
         ("run: a\n", (), "`language` is missing"),
         ("run: a\nlanguage: or\npretrain:\n", (), "`pretrain` is None"),
         ("run: a\nlanguage: or\n", ("pretrain=fast",), "`pretrain` is 'fast'"),
+        (
+            "run: a\nlanguage: or\n",
+            ("finetune.network=lora", "finetune.reinitialised_layers=1"),
+            "since lora trains 0 layers: name so many or fewer",
+        ),
+        (
+            "run: a\nlanguage: or\n",
+            ("finetune.strategy=last_layers", "finetune.reinitialised_layers=3"),
+            "since last_layers trains 2 layers",
+        ),
         ("run: a\nlanguage: or\n", ("pretrain.seed=-1",), "`pretrain.seed` is '-1'"),
         ("run: a\nlanguage: or\n", ("pretrain.micro_batch_blocks=0",), "`pretrain.micro_batch_blocks"),
         ("run: a\nlanguage: or\n", ("filter.stub_cap=0",), "`filter.stub_cap` is '0'"),
