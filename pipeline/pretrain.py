@@ -26,14 +26,12 @@ from pipeline.program import stage_main
 from pipeline.text.encoded import blocks
 from pipeline.training.checkpoint import whole
 from pipeline.training.compilation import keep_compiled_in
-from pipeline.training.masked import MaskedBlocks, beginnings
+from pipeline.training.masked import MaskedBlocks, beginnings, validation_blocks
 from pipeline.training.pretraining import Session, train
 from pipeline.training.processes import await_folder, processes
 from pipeline.training.sizing import settle_size
 from pipeline.training.trackers import settle_trackers
 from pipeline.transfer.classifier import quiet_transformers
-
-VALID_BLOCKS = 256
 
 
 def work(run: Run, out: Path) -> dict[str, Any]:
@@ -96,7 +94,7 @@ def _masked_blocks(run: Run, split: str, tokenizer: PreTrainedTokenizerBase) -> 
     if run.config.pretrain.attention == "documents":
         data = data._replace(separator=tokenizer.sep_token_id)
     if split == "valid":  # its tokens are hidden one by one in every run, so that runs compare
-        return data._replace(blocks=ids[:VALID_BLOCKS])
+        return data._replace(blocks=validation_blocks(ids))
     return data._replace(beginnings=beginnings(run.config.pretrain.masking, tokenizer))
 
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline.text.spelling import word_beginnings
 from pipeline.text.tokenization import Algorithm, count_words, train
-from pipeline.training.masked import LONGEST_SPAN, MaskedBlocks, span_beginnings
+from pipeline.training.masked import LONGEST_SPAN, VALID_BLOCKS, MaskedBlocks, span_beginnings, validation_blocks
 
 DEMO = " ".join(path.read_text("utf-8") for path in sorted((ROOT / "corpora/demo/source").glob("*.txt")))[:20_000]
 
@@ -86,3 +86,13 @@ def test_spans_have_geometric_lengths_and_are_hidden_together() -> None:
     assert 3.5 < runs[0] < 4.7  # neighbours among the hidden spans make up for the last one, which is cut
     assert runs[1] < 1.3
     assert together.mean(0) == pytest.approx(0.15, abs=0.06), "no place in the block is spared"
+
+
+def test_an_evaluation_reads_of_every_corpus_as_much_as_it_has() -> None:
+    """Documents of the validation text stand corpus by corpus."""
+    corpora = np.repeat([0, 1, 2], [60, 500, 1440])[:, None].repeat(8, 1)
+    read = validation_blocks(corpora)
+    shares = np.bincount(read[:, 0]) / len(read)
+    assert len(read) == VALID_BLOCKS
+    np.testing.assert_allclose(shares, [0.03, 0.25, 0.72], atol=1 / VALID_BLOCKS)
+    np.testing.assert_array_equal(validation_blocks(corpora[:60]), corpora[:60])

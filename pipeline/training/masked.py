@@ -26,6 +26,7 @@ from pipeline.training.masked_loss import linear_cross_entropy
 from pipeline.training.precision import autocast
 
 VALID_SEED, VALID_RATE = 1234, 0.15  # the same tokens are hidden at every evaluation of every run
+VALID_BLOCKS = 256
 SPAN_STOPS, LONGEST_SPAN = 0.2, 10  # mean 3.8 (SpanBERT, arXiv 1907.10529, section 3.1)
 
 # Of token ids and draws in [0, 1), both (n, length): where a stretch that is hidden as one begins, (n, length) bool.
@@ -48,6 +49,12 @@ def span_beginnings(ids: np.ndarray, draws: np.ndarray) -> np.ndarray:
     begins = np.zeros((n, length + 1), np.bool_)
     np.put_along_axis(begins, np.minimum(lengths.cumsum(1), length), True, axis=1)
     return begins[:, :length]
+
+
+def validation_blocks(blocks: np.ndarray) -> np.ndarray:
+    """As many of ``blocks`` (n, length) as an evaluation reads, evenly spread: each corpus is one stretch of them."""
+    rows = np.linspace(0, len(blocks), min(len(blocks), VALID_BLOCKS), endpoint=False, dtype=np.intp)
+    return blocks[rows]
 
 
 class MaskedBlocks(NamedTuple):
