@@ -79,7 +79,7 @@ def measured(path: str, variant: str, seed: int, tokens: int) -> dict[str, Any]:
 def probes(run: Run) -> dict[str, float]:
     """Accuracy on documents that the classifier did not learn from."""
     bench = cross_validated(open_bench(run, run.folder / "probe")[0])
-    _, _, vectors = frozen_body(bench)
+    _, vectors = frozen_body(bench)
     classes = bench.splits["train"].classes()
     linears = {
         name: linear.choose(bench.texts["train"], vectors["train"], classes, "svm", lexical=lexical).accuracy

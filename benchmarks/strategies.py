@@ -58,7 +58,7 @@ ALL = [*SETTINGS, *BASELINES]
 def measured(bench: Bench, fold: int, strategies: list[str]) -> Iterator[dict[str, Any]]:
     """A row a strategy: its share of right answers on ``fold``, and the seconds that it took to learn and answer."""
     part = leaving_out(bench, fold)
-    vectors = cache(lambda: frozen_body(part)[2])
+    vectors = cache(lambda: frozen_body(part)[1])
 
     @cache
     def network(strategy: str) -> Any:

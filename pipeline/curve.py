@@ -98,7 +98,7 @@ def measure(bench: Bench, sizes: list[int], seeds: int) -> Points:
     of_networks = [point for point in points if point.kind in NETWORKS]
     missing = [point for point in of_networks if not point.path(bench).exists()]
     side_by_side(measure_point, bench, missing, len(of_networks))
-    vectors = cache(lambda: frozen_body(bench)[2])
+    vectors = cache(lambda: frozen_body(bench)[1])
     for point in points:
         if point.kind == "answer" and not can_be_cross_validated(subset(bench, documents(bench, point))):
             continue

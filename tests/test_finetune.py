@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import upstream
@@ -175,9 +174,7 @@ def test_how_many_layers_train_is_chosen_on_documents_that_none_has_learned_from
     data = labelled([[1, 2]] * 6, [0, 1] * 3, 2)
     splits = {"train": data} | ({"dev": data} if dev else {})
     settings = Finetune(strategy="last_layers", layers="auto", epochs=9)
-    opened = bench.Bench(
-        Accelerator(cpu=True), settings, tmp_path, None, ["a", "b"], splits, {}, np.ones(9, np.float32), tmp_path
-    )
+    opened = bench.Bench(Accelerator(cpu=True), settings, tmp_path, None, ["a", "b"], splits, {}, tmp_path, tmp_path)
     with caplog.at_level("INFO"):
         assert networks.settle_layers(opened).settings.layers == 4
     assert tried == [("last_layers", None if dev else 0, layers, 3) for layers in (1, 2, 4, 6)]

@@ -17,7 +17,7 @@ from pipeline.config import load
 from pipeline.errors import UsageError
 from pipeline.text.documents import read_jsonl
 from pipeline.transfer import linear, shipped
-from pipeline.transfer.embeddings import embeddings, token_weights
+from pipeline.transfer.embeddings import Body, embeddings, token_weights
 from pipeline.transfer.joining import settle
 
 TEXTS = [row["text"] for row in upstream.documents("train", 60)]
@@ -39,10 +39,13 @@ def test_in_the_mean_over_a_document_a_rare_token_counts_more_and_a_special_one_
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
     body = AutoModel.from_config(AutoConfig.for_model("modernbert", vocab_size=7, pad_token_id=0, **shape))
-    read = embeddings(Accelerator(cpu=True), body, [[2, 5, 3, 2], [2, 6, 2], [2, 2]], 0, [0, 1], weights)
+    vectors = np.random.default_rng(0).normal(size=(7, 32)).astype(np.float32)
+    read = embeddings(Accelerator(cpu=True), Body(body, vectors, weights), [[2, 5, 3, 2], [2, 6, 2], [2, 2]], 0)
     with torch.inference_mode():
-        table = body(input_ids=torch.tensor([[2, 5, 3, 2]]), output_hidden_states=True).hidden_states[0][0].numpy()
-    np.testing.assert_allclose(read[0, 0], (0.5 * table[1] + weights[3] * table[2]) / (0.5 + weights[3]), rtol=1e-4)
+        top = body(input_ids=torch.tensor([[2, 5, 3, 2]])).last_hidden_state[0].numpy()
+    for place, (five, three) in enumerate((vectors[[5, 3]], top[[1, 2]])):
+        mean = (0.5 * five + weights[3] * three) / (0.5 + weights[3])
+        np.testing.assert_allclose(read[0, place], mean, rtol=1e-4, atol=1e-6)
     assert read[1].any(-1).all()
     assert not read[2].any(), "nothing but special tokens"
 

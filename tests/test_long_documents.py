@@ -19,7 +19,7 @@ from pipeline.metrics.calibration import softmax
 from pipeline.text.documents import read_jsonl
 from pipeline.transfer import classifier, shipped, training
 from pipeline.transfer.documents import encode, in_windows
-from pipeline.transfer.embeddings import embeddings
+from pipeline.transfer.embeddings import Body, embeddings
 from pipeline.transfer.training import logits, train
 
 LABELS = sorted(upstream.WORDS)
@@ -104,11 +104,15 @@ def test_a_frozen_body_tells_the_mean_over_all_windows(tmp_path: Path) -> None:
     weights[:5] = 0
     windows = [[1, 5, 6, 2], [1, 6, 9, 2], [1, 7, 2]]
     laid_out = [token for window in windows for token in window]
-    read = embeddings(Accelerator(cpu=True), body, [[1, 8, 2], laid_out], 0, [0, 2], weights)
+    read = embeddings(
+        Accelerator(cpu=True), Body(body, np.eye(23, 32, dtype=np.float32), weights), [[1, 8, 2], laid_out], 0
+    )
     with torch.inference_mode():
         tokens = [body(torch.tensor([window])).last_hidden_state[0].numpy() for window in windows]
     expected = np.average(np.concatenate(tokens), axis=0, weights=weights[laid_out])
     np.testing.assert_allclose(read[1, 1], expected, rtol=1e-4, atol=1e-5)
+    counted = np.bincount(laid_out, weights[laid_out], minlength=32)
+    np.testing.assert_allclose(read[1, 0], counted / counted.sum(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("strategy", ["features", "hybrid"])
@@ -122,14 +126,15 @@ def test_a_linear_classifier_reads_windows_too_and_so_does_what_is_shipped(
     finetune.work(run, tmp_path / "out")
     made = shipped.load(tmp_path / "out" / "model")
     assert made.frozen is not None
-    assert made.frozen.token_weights is not None
-    assert made.frozen.body.config.window_tokens == 12
+    assert made.frozen.body is not None
+    network = made.frozen.body.network
+    assert network.config.window_tokens == 12
     texts = [" ".join([*WORDS[:10], *end]) for end in ([], WORDS[:4], WORDS[-4:])]  # the first 10 words fill a window
     ids, _ = encode(made.frozen.tokenizer, texts, 12)
-    seen = embeddings(Accelerator(cpu=True), made.frozen.body, ids, 0, [2], made.frozen.token_weights)
+    seen = embeddings(Accelerator(cpu=True), made.frozen.body, ids, 0)
     assert not np.allclose(seen[1], seen[2])
-    made.frozen.body.config.window_tokens = None
-    whole = embeddings(Accelerator(cpu=True), made.frozen.body, ids, 0, [2], made.frozen.token_weights)
-    assert not np.allclose(seen[1:], whole[1:]), "a window looks into no other"
-    made.frozen.body.config.window_tokens = 12
+    network.config.window_tokens = None
+    whole = embeddings(Accelerator(cpu=True), made.frozen.body, ids, 0)
+    assert not np.allclose(seen[1:, 1], whole[1:, 1]), "a window looks into no other"
+    network.config.window_tokens = 12
     assert np.isfinite(shipped.classify(Accelerator(cpu=True), made, texts)).all()

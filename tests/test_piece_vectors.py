@@ -8,7 +8,7 @@ import torch
 
 from pipeline.config import Model
 from pipeline.model.masked_lm import layers, masked_lm
-from pipeline.model.piece_vectors import piece_vectors, starting_from_vectors
+from pipeline.model.piece_vectors import NEAR, WIDE, piece_vectors, starting_from_vectors
 from pipeline.training.optimizers import muon_and_adamw
 
 SPECIAL = np.arange(5)
@@ -32,6 +32,18 @@ def test_pieces_of_one_circle_are_nearer_to_each_other_than_to_the_other() -> No
     assert not vectors[:5].any(), "special pieces are nobody's company"
     assert not vectors[85:].any()
     np.testing.assert_array_equal(vectors, piece_vectors(_two_circles(), 100, 16, SPECIAL, 0))
+    assert not piece_vectors(np.full((3, 8), 2), 100, 16, SPECIAL, 0).any(), "special pieces alone"
+
+
+def test_wide_company_reaches_what_near_company_does_not() -> None:
+    """Pieces ten apart, with nobody's company between."""
+    apart = np.full((40, 320), 2)
+    apart[:, ::10] = _two_circles(40)
+    apart[:, 0] = 2
+    assert not piece_vectors(apart, 100, 16, SPECIAL, 0, NEAR).any()
+    vectors = piece_vectors(apart, 100, 16, SPECIAL, 0, WIDE)[5:85]
+    near = vectors @ vectors.T
+    assert near[:40, :40].mean() > near[:40, 40:].mean()
 
 
 @pytest.mark.parametrize("scale", [1, 2])

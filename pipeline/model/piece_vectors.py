@@ -1,4 +1,7 @@
-"""Vectors of a tokenizer's pieces by the company they keep, for an embedding table to start from.
+"""Vectors of a tokenizer's pieces by the company they keep.
+
+An embedding table starts from those of near company, which tell a piece's grammar; a linear classifier reads those of
+wide company, which tell its topic. Each is the worse for the other (docs/ablations.md).
 
 A factored matrix of positive pointwise mutual information is what skip-gram with negative sampling tends to (Levy and
 Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization"). It takes seconds, and a seed decides it.
@@ -15,18 +18,21 @@ from transformers import PreTrainedModel
 
 Ids = npt.NDArray[np.integer]
 
-WINDOW = 5
+NEAR, WIDE = 5, 20  # pieces to either side
 SMOOTHING = 0.75  # of the frequency of contexts (Levy, Goldberg and Dagan 2015, section 3.2)
-SAMPLE_TOKENS = 20_000_000  # more text changes the vectors little and takes memory
+ITERATIONS = 4  # of the factoring
+SAMPLE_PAIRS = 100_000_000  # more text changes the vectors little and takes memory
 
 
-def piece_vectors(blocks: Ids, vocabulary: int, width: int, special: Ids, seed: int) -> npt.NDArray[np.float32]:
+def piece_vectors(
+    blocks: Ids, vocabulary: int, width: int, special: Ids, seed: int, window: int = NEAR
+) -> npt.NDArray[np.float32]:
     """(vocabulary, width) vectors from ``blocks`` (n, length) of ids; a row of zeros for a piece that has no company.
 
-    The ids in ``special`` are nobody's company.
+    The ids in ``special`` are nobody's company, and company ends ``window`` pieces away.
     """
-    some = blocks[:: max(1, blocks.size // SAMPLE_TOKENS)]
-    counts = _company(some, vocabulary, special)
+    some = blocks[:: max(1, blocks.size * window // SAMPLE_PAIRS)]
+    counts = _company(some, vocabulary, special, window)
     of_piece, of_context = counts.sum(1).A1, counts.sum(0).A1 ** SMOOTHING
     counts = counts.tocoo()
     expected = of_piece[counts.row] * of_context[counts.col] / of_context.sum()
@@ -34,22 +40,24 @@ def piece_vectors(blocks: Ids, vocabulary: int, width: int, special: Ids, seed: 
     kept = information > 0
     places = (counts.row[kept], counts.col[kept])
     matrix = sparse.csr_matrix((information[kept].astype(np.float32), places), shape=(vocabulary, vocabulary))
-    rank = min(width, vocabulary - 1)
-    left, values, _ = randomized_svd(matrix, rank, n_iter=2, random_state=seed)
+    seen = np.flatnonzero(np.diff(matrix.indptr))  # few of a vocabulary of many languages
+    matrix = matrix[seen][:, seen]
     vectors = np.zeros((vocabulary, width), np.float32)
-    vectors[:, :rank] = left * np.sqrt(values)
-    vectors[np.diff(matrix.indptr) == 0] = 0  # the factors leave dust there
+    rank = min(width, len(seen) - 1)
+    if rank > 0:
+        left, values, _ = randomized_svd(matrix, rank, n_iter=ITERATIONS, random_state=seed)
+        vectors[seen, :rank] = left * np.sqrt(values)
     return vectors
 
 
-def _company(blocks: Ids, vocabulary: int, special: Ids) -> sparse.csr_matrix:
-    """How often two pieces stand within ``WINDOW``, near ones counting more: (vocabulary, vocabulary), symmetric."""
-    counts = sparse.csr_matrix((vocabulary, vocabulary), dtype=np.float64)
+def _company(blocks: Ids, vocabulary: int, special: Ids, window: int) -> sparse.csr_matrix:
+    """How often two pieces stand within ``window``, near ones counting more: (vocabulary, vocabulary), symmetric."""
+    counts = sparse.csr_matrix((vocabulary, vocabulary), dtype=np.float32)
     ordinary = ~np.isin(blocks, special)
-    for distance in range(1, WINDOW + 1):
+    for distance in range(1, window + 1):
         both = ordinary[:, distance:] & ordinary[:, :-distance]
         pair = blocks[:, :-distance][both].astype(np.int64), blocks[:, distance:][both].astype(np.int64)
-        weights = np.full(len(pair[0]), 1 / distance)
+        weights = np.full(len(pair[0]), 1 / distance, np.float32)
         counts = counts + sparse.csr_matrix((weights, pair), shape=counts.shape)
     return (counts + counts.T).tocsr()
 

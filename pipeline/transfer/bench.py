@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from accelerate import Accelerator
 from transformers import AutoTokenizer
 
@@ -13,12 +12,10 @@ from pipeline.artifacts import Run
 from pipeline.config import Finetune
 from pipeline.console import log
 from pipeline.model.masked_lm import longest_input
-from pipeline.text.encoded import stream
 from pipeline.text.labelled import labels_of
 from pipeline.training.processes import await_folder, processes
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, only_unknown, require_same_tokenizer
-from pipeline.transfer.embeddings import token_weights
 from pipeline.transfer.given import all_labels, class_order, is_multi_label, read_labelled, single_documents
 from pipeline.transfer.targets import of_ordered
 from pipeline.transfer.training import Labelled
@@ -34,7 +31,7 @@ class Bench(NamedTuple):
     labels: list[str]  # the classes, in the order of the logits
     splits: dict[str, Labelled]  # train and, where there is one, dev
     texts: dict[str, list[str]]  # of the same documents
-    token_weights: npt.NDArray[np.float32]  # (vocabulary,)
+    encoded: Path  # the folder of the corpus that the checkpoint has read
     out: Path  # the folder to work in
 
 
@@ -66,8 +63,8 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     cuts = " and ".join(f"{count:,} of {split}" for split, count in cut.items())
     log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cuts)
     texts = {split: [row["text"] for row in rows] for split, rows in documents.items()}
-    weights = token_weights(stream(run.input("encode"), "train"), tokenizer.all_special_ids, len(tokenizer))
-    return Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, weights, out), {
+    encoded = run.input("encode")
+    return Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, encoded, out), {
         "documents": {split: len(rows) for split, rows in documents.items()},
         "cut": cut,
         "only_unknown": unknown,

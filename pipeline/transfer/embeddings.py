@@ -1,8 +1,7 @@
-"""What the layers of a frozen body say of documents."""
+"""What vectors of pieces and a frozen body say of documents."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,14 @@ Floats = npt.NDArray[np.float32]
 
 RARE = 1e-4  # the share of a text that halves a token's weight
 COUNTED_AT_ONCE = 2**24
+
+
+class Body(NamedTuple):
+    """A pretrained body, its head left out, with what its own corpus tells of each piece."""
+
+    network: Any
+    piece_vectors: Floats  # (vocabulary, width), of wide company
+    token_weights: Floats  # (vocabulary,)
 
 
 def token_weights(stream: npt.NDArray[np.integer], special: list[int], vocabulary: int) -> Floats:
@@ -30,26 +37,25 @@ def token_weights(stream: npt.NDArray[np.integer], special: list[int], vocabular
     return np.asarray(weights, np.float32)
 
 
-def embeddings(
-    accelerator: Accelerator, body: Any, ids: Ids, pad: int, layers: Sequence[int], weight_of: Floats
-) -> Floats:
-    """The mean over a document's tokens of what each of ``layers`` gives: (documents, layers, width), in their order.
+def embeddings(accelerator: Accelerator, body: Body, ids: Ids, pad: int) -> Floats:
+    """The weighed mean over a document's tokens of their pieces' vectors, and of what the top layer gives.
 
-    Layer 0 is the embedding table's, the last the top's; ``weight_of`` is what ``token_weights`` gives. The mean of a
-    document in windows is over the tokens of all. Processes read different windows and add their tables.
+    (documents, 2, width), in that order. The mean of a document in windows is over the tokens of all. Processes read
+    different windows and add their tables.
     """
-    body = body.to(accelerator.device).eval()
-    windows, documents = in_windows(ids, body)
-    by_id, of = (torch.as_tensor(each).to(accelerator.device) for each in (weight_of, documents))
-    sums = torch.zeros(len(ids), len(layers), body.config.hidden_size, device=accelerator.device)
+    network = body.network.to(accelerator.device).eval()
+    windows, documents = in_windows(ids, network)
+    by_id, vectors, of = (
+        torch.as_tensor(each).to(accelerator.device) for each in (body.token_weights, body.piece_vectors, documents)
+    )
+    sums = torch.zeros(len(ids), 2, network.config.hidden_size, device=accelerator.device)
     weight = torch.zeros(len(ids), device=accelerator.device)
     with torch.inference_mode(), accelerator.autocast():
         for indices, batch in reading_batches(accelerator, windows, pad):
-            states = body(**batch, output_hidden_states=True).hidden_states
             weights = by_id[batch["input_ids"]] * batch["attention_mask"]
             weight.index_add_(0, of[indices], weights.sum(1))
-            for place, layer in enumerate(layers):
-                sums[:, place].index_add_(0, of[indices], (states[layer].float() * weights.unsqueeze(-1)).sum(1))
+            for place, states in enumerate((vectors[batch["input_ids"]], network(**batch).last_hidden_state.float())):
+                sums[:, place].index_add_(0, of[indices], (states * weights.unsqueeze(-1)).sum(1))
     sums, weight = accelerator.reduce(sums, "sum"), accelerator.reduce(weight, "sum")
     means = sums / weight.clamp(min=RARE)[:, None, None]  # some documents hold special tokens alone
     return np.asarray(means.cpu().numpy(), np.float32)

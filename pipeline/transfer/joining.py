@@ -5,36 +5,38 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from accelerate.utils import broadcast
 from transformers import AutoModelForMaskedLM
 
 from pipeline.console import log
 from pipeline.metrics import decisions
 from pipeline.metrics.decisions import Table, Truth
+from pipeline.model.piece_vectors import WIDE, piece_vectors
+from pipeline.text.encoded import blocks, stream
 from pipeline.transfer import linear, shipped
 from pipeline.transfer.bench import Bench, suit_windows
-from pipeline.transfer.embeddings import embeddings
+from pipeline.transfer.embeddings import Body, embeddings, token_weights
 from pipeline.transfer.networks import Job, held_out, unseen_probabilities
 from pipeline.transfer.shipped import Frozen
 
 JOINING = ("auto", "hybrid", "features")  # strategies
+STRETCH = 512  # tokens of the corpus that stand together, where pieces keep company
 SHARES = tuple(round(share / 10, 1) for share in range(1, 10))  # of the network
 
 
 def join(bench: Bench, outcomes: dict[Job, Any]) -> dict[str, Any]:
     """Write ``linear/seed-0`` and tell what answers best: it, the network or both. For every process."""
-    body, layers, vectors = frozen_body(bench)
+    body, vectors = frozen_body(bench)
     if not bench.accelerator.is_main_process:
         return {}
     texts, truth = bench.texts["train"], bench.splits["train"].truth()
     lexical = bench.settings.strategy != "features"
     chosen = linear.choose(texts, vectors["train"], truth, bench.settings.machine, lexical=lexical)
     fitted = linear.fit(texts, vectors["train"], truth, chosen)
-    shipped.save_frozen(
-        Frozen(bench.labels, fitted, body, bench.tokenizer, layers, bench.token_weights),
-        bench.out / "linear" / "seed-0",
-    )
+    shipped.save_frozen(Frozen(bench.labels, fitted, body, bench.tokenizer), bench.out / "linear" / "seed-0")
     log.info(
-        "finetune: linear, %s, weights of the layers %s: right on %.3f of train, cross-validated%s",
+        "finetune: linear, %s, weights of pieces and top layer %s: right on %.3f of train, cross-validated%s",
         chosen.machine,
         " and ".join(map(str, chosen.weights)),
         chosen.accuracy,
@@ -55,17 +57,25 @@ def join(bench: Bench, outcomes: dict[Job, Any]) -> dict[str, Any]:
     return {**choice, "linear": chosen._asdict()}
 
 
-def frozen_body(bench: Bench) -> tuple[Any, list[int], dict[str, Table]]:
-    """The pretrained body, the layers that a linear classifier reads, and what they say of each split's documents."""
-    body = AutoModelForMaskedLM.from_pretrained(bench.checkpoint, use_safetensors=True).base_model
-    suit_windows(body, bench)
-    layers = [0, body.config.num_hidden_layers]
+def frozen_body(bench: Bench) -> tuple[Body, dict[str, Table]]:
+    """The pretrained body that a linear classifier reads, and what it says of each split's documents."""
+    network = AutoModelForMaskedLM.from_pretrained(bench.checkpoint, use_safetensors=True).base_model
+    suit_windows(network, bench)
+    weights = token_weights(stream(bench.encoded, "train"), bench.tokenizer.all_special_ids, len(bench.tokenizer))
+    body = Body(network, _piece_vectors(bench, network.config.hidden_size), weights)
     pad = bench.tokenizer.pad_token_id
-    read = {
-        split: embeddings(bench.accelerator, body, data.ids, pad, layers, bench.token_weights)
-        for split, data in bench.splits.items()
-    }
-    return body, layers, read
+    return body, {split: embeddings(bench.accelerator, body, data.ids, pad) for split, data in bench.splits.items()}
+
+
+def _piece_vectors(bench: Bench, width: int) -> npt.NDArray[np.float32]:
+    """By the main process for all: in their last bits they depend on its threads."""
+    special, vocabulary = np.array(bench.tokenizer.all_special_ids), len(bench.tokenizer)
+    vectors = np.zeros((vocabulary, width), np.float32)
+    if bench.accelerator.is_main_process:
+        stretches = blocks(bench.encoded, "train", min(STRETCH, len(stream(bench.encoded, "train"))))
+        vectors = piece_vectors(stretches, vocabulary, width, special, seed=0, window=WIDE)
+    shared: torch.Tensor = broadcast(torch.from_numpy(vectors).to(bench.accelerator.device))
+    return np.asarray(shared.cpu().numpy())
 
 
 def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[npt.NDArray[np.bool_], Truth, Table]:

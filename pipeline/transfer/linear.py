@@ -1,8 +1,9 @@
-"""A linear classifier on what the characters of a document say, and the layers of a frozen body.
+"""A linear classifier on what the characters of a document say, its pieces' vectors, and a frozen body's top layer.
 
-Both stand side by side: TF-IDF of character n-grams, weighed for each class or as it is, of long documents with their
-openings apart or not; and the mean vector of each layer, centred and of length one, times a weight. What is right most
-often in a cross-validation on the training documents is taken, so a layer that adds nothing gets the weight 0.
+All stand side by side: TF-IDF of character n-grams, weighed for each class or as it is, of long documents with their
+openings apart or not; and the mean vectors of ``embeddings``, called layers, each centred and of length one, times a
+weight. What is right most often in a cross-validation on the training documents is taken, so a layer that adds nothing
+gets the weight 0.
 """
 
 import itertools

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from accelerate import Accelerator
 from transformers import AutoModel, AutoTokenizer
 
@@ -19,11 +18,11 @@ from pipeline.metrics.decisions import Table
 from pipeline.transfer import classifier, linear
 from pipeline.transfer.baseline import no_vectors
 from pipeline.transfer.documents import encode
-from pipeline.transfer.embeddings import embeddings
+from pipeline.transfer.embeddings import Body, embeddings
 from pipeline.transfer.training import classify as classify_by_network
 
 ABOUT = "classifier.json"
-WEIGHTS_FILE = "token_weights.npy"
+PIECES = ("piece_vectors", "token_weights")  # of a body, files of their own
 
 
 class Frozen(NamedTuple):
@@ -31,10 +30,8 @@ class Frozen(NamedTuple):
 
     labels: list[str]
     linear: linear.Linear
-    body: Any = None
+    body: Body | None = None
     tokenizer: Any = None
-    layers: Sequence[int] = ()
-    token_weights: npt.NDArray[np.float32] | None = None
 
 
 class Classifier(NamedTuple):
@@ -77,22 +74,22 @@ def classify(accelerator: Accelerator, shipped: Classifier, texts: Sequence[str]
 
 
 def classify_frozen(accelerator: Accelerator, frozen: Frozen, texts: Sequence[str]) -> Table:
-    if frozen.token_weights is None:
+    if not frozen.body:
         return frozen.linear.probabilities(texts, no_vectors(texts))
     ids, _ = encode(frozen.tokenizer, texts, frozen.tokenizer.model_max_length)
     pad = frozen.tokenizer.pad_token_id
-    vectors = embeddings(accelerator, frozen.body, ids, pad, frozen.layers, frozen.token_weights)
-    return frozen.linear.probabilities(texts, vectors)
+    return frozen.linear.probabilities(texts, embeddings(accelerator, frozen.body, ids, pad))
 
 
 def save_frozen(frozen: Frozen, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     linear.save(frozen.linear, folder)
-    if frozen.token_weights is not None:
-        frozen.body.save_pretrained(folder)
+    if frozen.body:
+        frozen.body.network.save_pretrained(folder)
         frozen.tokenizer.save_pretrained(folder)
-        np.save(folder / WEIGHTS_FILE, frozen.token_weights)
-    about = {"linear": ".", "share": 0.0, "labels": frozen.labels, "layers": [*frozen.layers]}
+        for name in PIECES:
+            np.save(folder / f"{name}.npy", getattr(frozen.body, name))
+    about = {"linear": ".", "share": 0.0, "labels": frozen.labels, "body": bool(frozen.body)}
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=1), "utf-8")
 
 
@@ -115,9 +112,9 @@ def ship(answer: str, share: float, network: Path, linear: Path, target: Path) -
 
 def _load_frozen(folder: Path) -> Frozen:
     about = json.loads((folder / ABOUT).read_text("utf-8"))
-    if not about["layers"]:
+    if not about["body"]:
         return Frozen(about["labels"], linear.load(folder))
-    body = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    network = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    token_weights = np.load(folder / WEIGHTS_FILE, allow_pickle=False)
-    return Frozen(about["labels"], linear.load(folder), body, tokenizer, about["layers"], token_weights)
+    body = Body(network, **{name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in PIECES})
+    return Frozen(about["labels"], linear.load(folder), body, tokenizer)
