@@ -40,7 +40,7 @@ def join(bench: Bench, outcomes: dict[Job, Any]) -> dict[str, Any]:
         chosen.machine,
         " and ".join(map(str, chosen.weights)),
         chosen.accuracy,
-        f"; {chosen.lexical_accuracy:.3f} without the body" if lexical else "",
+        f"; {chosen.lexical_accuracy:.3f} by characters alone" if lexical else "",
     )
     if not lexical:
         return {"answer": "linear", "share": 0.0, "linear": chosen._asdict()}
