@@ -7,6 +7,7 @@ A factored matrix of positive pointwise mutual information is what skip-gram wit
 Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization"). It takes seconds, and a seed decides it.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,7 +22,7 @@ Ids = npt.NDArray[np.integer]
 NEAR, WIDE = 5, 20  # pieces to either side
 SMOOTHING = 0.75  # of the frequency of contexts (Levy, Goldberg and Dagan 2015, section 3.2)
 ITERATIONS = 4  # of the factoring
-SAMPLE_PAIRS = 100_000_000  # more text changes the vectors little and takes memory
+SAMPLE_PAIRS = 60_000_000  # more text changes the vectors little and takes memory: these, about a gigabyte
 
 
 def piece_vectors(
@@ -31,7 +32,7 @@ def piece_vectors(
 
     The ids in ``special`` are nobody's company, and company ends ``window`` pieces away.
     """
-    some = blocks[:: max(1, blocks.size * window // SAMPLE_PAIRS)]
+    some = blocks[:: math.ceil(blocks.size * window / SAMPLE_PAIRS)]
     counts = _company(some, vocabulary, special, window)
     of_piece, of_context = counts.sum(1).A1, counts.sum(0).A1 ** SMOOTHING
     counts = counts.tocoo()
