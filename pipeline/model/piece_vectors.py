@@ -1,7 +1,7 @@
 """Vectors of a tokenizer's pieces by the company they keep.
 
 An embedding table starts from those of near company, which tell a piece's grammar; a linear classifier reads those of
-wide company, which tell its topic. Each is the worse for the other (docs/ablations.md).
+wide company, which tell its topic. Neither serves the other as well (docs/ablations.md).
 
 A factored matrix of positive pointwise mutual information is what skip-gram with negative sampling tends to (Levy and
 Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization"). It takes seconds, and a seed decides it.
