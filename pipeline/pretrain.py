@@ -43,13 +43,13 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         raise UsageError(f"pretrain.global_batch_blocks: give at least {accelerator.num_processes}, one a process")
     keep_compiled_in(out / "compiled")
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
-    train_blocks = _masked_blocks(run, "train", tokenizer)
+    train_blocks = masked_blocks(run, "train", tokenizer)
     shape, corpus_tokens = run.config.model, train_blocks.blocks.size
     if not settings.init:  # else the architecture is given
         shape = settle_size(shape, settings, accelerator, tokenizer, corpus_tokens, out / "size.json")
     new_model, origin = _beginning(run, shape, train_blocks, tokenizer)
     session = Session(
-        settings, accelerator, train=train_blocks, valid=_masked_blocks(run, "valid", tokenizer), new_model=new_model
+        settings, accelerator, train=train_blocks, valid=masked_blocks(run, "valid", tokenizer), new_model=new_model
     )
     model, plan, figures = train(session, out, began, _valid_tokens_per_byte(run))
     log.info("pretrain: validation loss %.3f nats, %d tokens/s", figures["valid_nats"], figures["tokens_per_s"])
@@ -88,7 +88,8 @@ def _beginning(
     return new_model, {"init": {"name": settings.init, "sha256": weights, "pieces": pieces}}
 
 
-def _masked_blocks(run: Run, split: str, tokenizer: PreTrainedTokenizerBase) -> MaskedBlocks:
+def masked_blocks(run: Run, split: str, tokenizer: PreTrainedTokenizerBase) -> MaskedBlocks:
+    """What a step draws from, or an evaluation reads: the blocks of ``split``, and how tokens of them are hidden."""
     ids = blocks(run.input("encode"), split, run.config.pretrain.length_tokens)
     data = MaskedBlocks(ids, np.array(tokenizer.all_special_ids), tokenizer.mask_token_id, len(tokenizer))
     if run.config.pretrain.attention == "documents":

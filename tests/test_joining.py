@@ -15,10 +15,12 @@ from pipeline import finetune
 from pipeline.artifacts import Run
 from pipeline.config import load
 from pipeline.errors import UsageError
+from pipeline.model.piece_vectors import NEAR, WIDE, piece_vectors
 from pipeline.text.documents import read_jsonl
 from pipeline.transfer import linear, shipped
+from pipeline.transfer.bench import open_bench
 from pipeline.transfer.embeddings import Body, embeddings, token_weights
-from pipeline.transfer.joining import settle
+from pipeline.transfer.joining import frozen_body, settle
 
 TEXTS = [row["text"] for row in upstream.documents("train", 60)]
 CLASSES = [sorted(upstream.WORDS).index(row["label"]) for row in upstream.documents("train", 60)]
@@ -48,6 +50,15 @@ def test_in_the_mean_over_a_document_a_rare_token_counts_more_and_a_special_one_
         np.testing.assert_allclose(read[0, place], mean, rtol=1e-4, atol=1e-6)
     assert read[1].any(-1).all()
     assert not read[2].any(), "nothing but special tokens"
+
+
+def test_a_linear_classifier_reads_vectors_of_wide_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bench, _ = open_bench(upstream.make_run(tmp_path), tmp_path / "out")
+    corpus, special = np.arange(23)[None], np.array(bench.tokenizer.all_special_ids)
+    wide, near = (piece_vectors(corpus, 23, 32, special, 0, window) for window in (WIDE, NEAR))
+    np.testing.assert_allclose(frozen_body(bench)[0].piece_vectors, wide, atol=1e-6)
+    assert not np.allclose(wide, near)
 
 
 def test_a_layer_that_tells_gets_weight_and_one_of_chance_none() -> None:

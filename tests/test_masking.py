@@ -1,11 +1,17 @@
 """What is hidden together: words, as any tokenizer marks them, and spans."""
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from conftest import ROOT
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from pipeline import config
+from pipeline.pretrain import masked_blocks
 from pipeline.text.spelling import word_beginnings
 from pipeline.text.tokenization import Algorithm, count_words, train
 from pipeline.training.masked import LONGEST_SPAN, VALID_BLOCKS, MaskedBlocks, span_beginnings, validation_blocks
@@ -96,3 +102,9 @@ def test_an_evaluation_reads_of_every_corpus_as_much_as_it_has() -> None:
     assert len(read) == VALID_BLOCKS
     np.testing.assert_allclose(shares, [0.03, 0.25, 0.72], atol=1 / VALID_BLOCKS)
     np.testing.assert_array_equal(validation_blocks(corpora[:60]), corpora[:60])
+
+
+def test_the_stage_evaluates_on_all_of_the_validation_text(tmp_path: Path, tokenizer: Any) -> None:
+    np.save(tmp_path / "valid.tokens.npy", np.repeat(np.arange(5, 15, dtype=np.uint16), 40 * 128))
+    run: Any = SimpleNamespace(input=lambda _: tmp_path, config=config.load("configs/demo.yaml"))
+    assert {*masked_blocks(run, "valid", tokenizer).blocks.ravel().tolist()} == {*range(5, 15)}
