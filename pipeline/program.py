@@ -65,7 +65,12 @@ def _run_stage(stage: Stage, run: Run, work: Callable[[Run, Path], dict[str, Any
 def beside_main(name: str, work: Callable[[Run], None], settings: tuple[str, ...] = ()) -> NoReturn:
     """Run a program beside the line from the command line. ``settings`` are the sections that its help lists."""
     arguments = _parsed(name, BESIDE[name], settings)
-    guarded(lambda: work(run_of(arguments)), debug=arguments.debug)
+    guarded(lambda: _run_beside(run_of(arguments), work), debug=arguments.debug)
+
+
+def _run_beside(run: Run, work: Callable[[Run], None]) -> None:
+    with artifacts.alone_in(run.folder):
+        work(run)
 
 
 def _parsed(name: str, summary: str, settings: tuple[str, ...]) -> argparse.Namespace:

@@ -158,6 +158,21 @@ def test_what_is_shipped_says_what_its_parts_say_in_their_shares(
     json.dumps(counts)
 
 
+@pytest.mark.parametrize("dev", [True, False])
+def test_a_body_that_got_no_weight_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dev: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(linear, "WEIGHTS", (0.0,))
+    splits = {"train": upstream.documents("train", 60), **({"dev": upstream.documents("dev", 21)} if dev else {})}
+    made = upstream.make_run(tmp_path, "modernbert", splits)
+    run = Run(load(made.argument, ["finetune.strategy=auto", "finetune.epochs=1", "finetune.seeds=1"]), made.argument)
+    counts = upstream.finish(run, "finetune", lambda part: finetune.work(run, part))
+    folder = run.input("finetune/linear/seed-0")
+    assert {path.name for path in folder.iterdir()} == {"classifier.json", "linear.skops"}
+    told = shipped.classify(Accelerator(cpu=True), shipped.load(folder), TEXTS)
+    assert (told.argmax(1) == CLASSES).mean() > 0.9
+    assert counts["choice"]["evidence"]["linear"]["accuracy"] > 0.9
+
+
 @pytest.mark.parametrize("machine", ["svm", "logistic", "neighbours"])
 @pytest.mark.parametrize("least", [1, 2])
 def test_a_class_of_a_document_or_two_leaves_the_probabilities_of_others_sharp(machine: str, least: int) -> None:

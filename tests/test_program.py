@@ -142,9 +142,10 @@ def test_a_second_command_leaves_a_run_that_is_being_made_alone(text_run: Path, 
     (part := text_run / "runs/small/fetch.part").mkdir(parents=True)
     with (text_run / "runs/small/.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        second = program("fetch", "small.yaml")
-    assert second.returncode == 2
-    assert second.stderr == "error: another command is at work in runs/small: wait until it ends, or stop it\n"
+        for name in ("fetch", "curve", "tune"):
+            second = program(name, "small.yaml")
+            assert second.returncode == 2
+            assert second.stderr == "error: another command is at work in runs/small: wait until it ends, or stop it\n"
     assert part.is_dir(), "what the other one fills"
     assert _ran(program("fetch", "small.yaml")) == ["fetch"]
 

@@ -77,6 +77,18 @@ def test_they_are_the_networks_that_one_after_the_other_would_be(
         assert together[job]["unseen_logits"] == apart[job]["unseen_logits"]
 
 
+def test_tiny_networks_are_trained_here_by_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bench, _ = open_bench(upstream.make_run(tmp_path), tmp_path)
+    before, threads = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        side_by_side(lambda _bench, _job: threads.append(torch.get_num_threads()), bench, JOBS, 3)
+        assert (threads, torch.get_num_threads()) == ([1, 1, 1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_process_takes_its_share_of_the_threads_whatever_accelerate_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     for name in ("_bench", "begin_worker", "speak"):

@@ -15,6 +15,7 @@ from pipeline.metrics.decisions import Table, Truth
 from pipeline.model.piece_vectors import WIDE, piece_vectors
 from pipeline.text.encoded import blocks, stream
 from pipeline.transfer import linear, shipped
+from pipeline.transfer.baseline import no_vectors
 from pipeline.transfer.bench import Bench, suit_windows
 from pipeline.transfer.embeddings import Body, embeddings, token_weights
 from pipeline.transfer.networks import Job, held_out, unseen_probabilities
@@ -27,12 +28,15 @@ SHARES = tuple(round(share / 10, 1) for share in range(1, 10))  # of the network
 
 def join(bench: Bench, outcomes: dict[Job, Any]) -> dict[str, Any]:
     """Write ``linear/seed-0`` and tell what answers best: it, the network or both. For every process."""
+    body: Body | None
     body, vectors = frozen_body(bench)
     if not bench.accelerator.is_main_process:
         return {}
     texts, truth = bench.texts["train"], bench.splits["train"].truth()
     lexical = bench.settings.strategy != "features"
     chosen = linear.choose(texts, vectors["train"], truth, bench.settings.machine, lexical=lexical)
+    if not any(chosen.weights):  # what is shipped need not bring a body, nor read by it
+        body, vectors = None, {split: no_vectors(each) for split, each in bench.texts.items()}
     fitted = linear.fit(texts, vectors["train"], truth, chosen)
     shipped.save_frozen(Frozen(bench.labels, fitted, body, bench.tokenizer), bench.out / "linear" / "seed-0")
     log.info(

@@ -1,7 +1,9 @@
 """Several networks at once, where one by itself would leave cores idle: a process and a share of the threads each.
 
 The steps of fine-tuning are small, so a second thread brings one network less than another core would: two networks
-of one thread each take a quarter less than one after the other with two (docs/benchmarks.md).
+of one thread each take a quarter less than one after the other with two (docs/benchmarks.md). The steps of a tiny
+network are over before threads have met: where another program has one of the cores, they wait for each other most of
+the time. So one thread trains those, one network after the other.
 """
 
 import multiprocessing
@@ -35,18 +37,24 @@ def side_by_side(task: Callable[[Bench, Item], None], bench: Bench, items: Seque
     ``planned``: how many items there are when none is done yet. The processes, and so the threads of each, depend on
     that alone, since sums in another number of threads end in other digits.
     """
-    threads = torch.get_num_threads()
-    workers = min(AT_ONCE, threads, planned) if _pays(bench) else 1
-    if not items or workers == 1:
-        for item in items:
-            task(bench, item)
+    if not items:
+        return
+    workers, threads = _workers_and_threads(bench, planned)
+    if workers == 1:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            for item in items:
+                task(bench, item)
+        finally:
+            torch.set_num_threads(before)
         return
     precision = settle_precision(bench.settings.precision, bench.accelerator.device)
     parts = bench._asdict() | {"settings": bench.settings.model_copy(update={"precision": precision})}
     del parts["accelerator"]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(workers, context, _begin, (parts, threads // workers)) as pool:
+    with ProcessPoolExecutor(workers, context, _begin, (parts, threads)) as pool:
         try:
             with interrupts_wait():
                 doing = [pool.submit(_do, task, item) for item in items]
@@ -65,12 +73,16 @@ def side_by_side(task: Callable[[Bench, Item], None], bench: Bench, items: Seque
             raise
 
 
-def _pays(bench: Bench) -> bool:
-    """Whether a network takes long enough, on a CPU that is ours alone."""
+def _workers_and_threads(bench: Bench, planned: int) -> tuple[int, int]:
+    """How many networks at once, and the threads of each. Only on a CPU that is ours alone is there a choice."""
+    threads = torch.get_num_threads()
     if bench.accelerator.num_processes > 1 or bench.accelerator.device.type != "cpu":
-        return False
+        return 1, threads
     tokens = sum(map(len, bench.splits["train"].ids)) * bench.settings.epochs
-    return tokens * (bench.checkpoint / "model.safetensors").stat().st_size >= WORTHWHILE
+    if tokens * (bench.checkpoint / "model.safetensors").stat().st_size < WORTHWHILE:
+        return 1, 1
+    workers = min(AT_ONCE, threads, planned)
+    return workers, threads // workers
 
 
 def _begin(parts: dict[str, Any], threads: int) -> None:
