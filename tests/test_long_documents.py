@@ -17,7 +17,7 @@ from pipeline.artifacts import Run
 from pipeline.config import Finetune
 from pipeline.metrics.calibration import softmax
 from pipeline.text.documents import read_jsonl
-from pipeline.transfer import classifier, shipped, training
+from pipeline.transfer import classifier, linear, shipped, training
 from pipeline.transfer.documents import encode, in_windows
 from pipeline.transfer.embeddings import Body, embeddings
 from pipeline.transfer.training import logits, train
@@ -123,6 +123,8 @@ def test_a_linear_classifier_reads_windows_too_and_so_does_what_is_shipped(
     upstream.make_run(tmp_path, "modernbert")
     options = [f"strategy={strategy}", "seeds=1", "epochs=1", "long_documents=windows"]
     run = Run(config.load("run.yaml", [f"finetune.{option}" for option in options]), "run.yaml")
+    choose = linear.choose  # of documents as easy as these characters tell all, and a body would be left behind
+    monkeypatch.setattr(linear, "choose", lambda *given, **more: choose(*given, **more)._replace(weights=(0.4, 0.4)))
     finetune.work(run, tmp_path / "out")
     made = shipped.load(tmp_path / "out" / "model")
     assert made.frozen is not None
