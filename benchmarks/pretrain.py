@@ -28,13 +28,16 @@ from pipeline import config
 from pipeline.artifacts import Run
 from pipeline.metrics.bootstrap import draws
 from pipeline.metrics.comparison import paired
+from pipeline.model.masked_lm import FAMILY_DEFAULTS, SIZES
 from pipeline.training.precision import product_rate
 from pipeline.transfer.bench import open_bench
 from pipeline.transfer.given import FOLDS
 
 RUN = Path("runs/benchmark-pretrain")
 PLAIN = RUN / "plain"
-LAYERS, WIDTH, FEED_FORWARD, LENGTH = 6, 256, 680, 128
+LENGTH = 128  # of a block
+LAYERS, WIDTH, _ = SIZES["small"]
+FEED_FORWARD = int(WIDTH * FAMILY_DEFAULTS["modernbert"]["feed_forward"])
 ROWS = 4096  # tokens in a micro-batch
 
 

@@ -22,9 +22,9 @@ SIZES = {  # layers, width, heads
 }
 
 FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
-    # Every layer global: on blocks of a few hundred tokens a local window only costs. The gated feed-forward holds
-    # three matrices, so two thirds of the usual width keep the parameters of a plain one.
-    "modernbert": {"global_attn_every_n_layers": 1, "feed_forward": 8 / 3, "classifier_pooling": "mean"},
+    # Every layer global: on blocks of a few hundred tokens a local window only costs. The feed-forward is as narrow as
+    # ModernBERT-base's; wider ones learn no more from a token and take longer over it (docs/ablations.md).
+    "modernbert": {"global_attn_every_n_layers": 1, "feed_forward": 3 / 2, "classifier_pooling": "mean"},
 }
 
 

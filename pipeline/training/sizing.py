@@ -15,7 +15,7 @@ from pipeline.training.precision import product_rate, settle_precision
 
 REACHED = 0.2  # of the rate of matrix products: what training was measured to reach on a CPU (docs/benchmarks.md)
 TOKENS_A_PARAMETER = 1.0  # of the layers, to be trained on: docs/ablations.md
-CORPUS_TOKENS_A_PARAMETER = 0.25  # the small model still learned after 24 epochs of 0.3 (docs/results.md)
+CORPUS_TOKENS_A_PARAMETER = 0.25  # layers of 4.7 M still learned after 24 epochs of 0.3 (docs/results.md)
 
 
 def settle_size(
