@@ -1,11 +1,11 @@
 """What more processes bring: measured with 1 and 2 single-threaded ones, projected to many GPUs.
 
-    python -m benchmarks.scaling configs/or-local.yaml
-    python -m benchmarks.scaling configs/or-local.yaml pretrain.global_batch_blocks=256 --steps 8
+    python -m benchmarks.scaling configs/or-local.yaml --rounds 3
 
-Pretraining of 6 layers × 256 with the same global batch, alternately by one process and by two that gloo joins, one
-thread each. What they exchange is read off the loopback interface. The projection is of a 12 × 768 model and says what
-it assumes. Everything lies under runs/benchmark-scaling.
+Pretraining of 6 layers × 256, one thread a process: by one process, by two that gloo joins and that share the same
+global batch, small or large, and by two runs at once that know nothing of each other, which is what the machine gives.
+What is exchanged is read off the loopback interface. The projection is of a 12 × 768 model and says what it assumes.
+Everything lies under runs/benchmark-scaling and runs/benchmark-scaling-beside.
 """
 
 import argparse
@@ -13,6 +13,8 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,24 +23,23 @@ from transformers import AutoTokenizer
 from pipeline.config import Model
 from pipeline.model.masked_lm import masked_lm
 
-RUN = Path("runs/benchmark-scaling")
+RUN, BESIDE = Path("runs/benchmark-scaling"), Path("runs/benchmark-scaling-beside")
+BLOCKS = 64, 256  # of a global batch: the default, and one for which a step's fixed costs weigh less
 GPU_TOKENS_PER_S = 400_000  # of a 12 × 768 model on one H200: the target, not yet a measurement
 NVLINK_BYTES_PER_S, NETWORK_BYTES_PER_S = 300e9, 40e9  # reached of 450 within a node and 50 (400 Gbit/s) between nodes
 HOP_SECONDS = 5e-6
 GPUS_A_NODE = 8
 
 
-def pretrain(processes: int, config: str, changes: list[str], steps: int) -> tuple[float, float]:
-    """Tokens a second, the median of the log's lines but the first, and bytes on the loopback a step."""
+def pretrain(config: str, changes: list[str], steps: int, run: Path, processes: int, blocks: int) -> float:
+    """Tokens a second, the median of the log's lines but the first."""
     launcher = ["-m", "accelerate.commands.launch", "--config_file=configs/hardware/2cpu.yaml"] if processes > 1 else []
-    settings = [f"run={RUN.name}", "model.size=small", "pretrain.max_minutes=null", f"pretrain.max_steps={steps}"]
+    settings = [f"run={run.name}", "model.size=small", "pretrain.max_minutes=null", f"pretrain.max_steps={steps}"]
     settings += ["pretrain.evaluations=1", "pretrain.log_steps=2", "pretrain.compile=never", "pretrain.precision=bf16"]
-    settings += changes
-    before = _loopback_bytes()
+    settings += [f"pretrain.global_batch_blocks={blocks}", *changes]
     _run(*launcher, "-m", "pipeline.pretrain", config, *settings, "--force")
-    rows = [json.loads(line) for line in (RUN / "pretrain/metrics.jsonl").read_text("utf-8").splitlines()]
-    rates = [row["tokens_per_s"] for row in rows[1:] if "tokens_per_s" in row]
-    return median(rates), (_loopback_bytes() - before) / steps
+    rows = [json.loads(line) for line in (run / "pretrain/metrics.jsonl").read_text("utf-8").splitlines()]
+    return float(median(row["tokens_per_s"] for row in rows[1:] if "tokens_per_s" in row))
 
 
 def _loopback_bytes() -> int:
@@ -56,25 +57,8 @@ def exchange_seconds(gpus: int, size: float) -> float:
     return 2 * (gpus - 1) / gpus * size / slowest + 2 * (gpus - 1) * HOP_SECONDS
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config")
-    parser.add_argument("setting", nargs="*", help="section.key=value")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=1)
-    options = parser.parse_args()
-    _run("-m", "pipeline", "encode", options.config, f"run={RUN.name}")
-    ones, twos = zip(
-        *([pretrain(n, options.config, options.setting, options.steps) for n in (1, 2)] for _ in range(options.rounds)),
-        strict=True,
-    )
-    one, two = (median(rate for rate, _ in runs) for runs in (ones, twos))
-    sent = median(loopback for _, loopback in twos) / 2
-    print("| processes of one thread | tokens/s | of one |\n|---|---:|---:|")
-    print(f"| 1 | {one:,.0f} | 1 |\n| 2 | {two:,.0f} | {two / one:.2f} |")
-    parameters = json.loads((RUN / "pretrain/manifest.json").read_text("utf-8"))["counts"]["parameters"]
-    print(f"\nThe two sent {sent / 1e6:.1f} MB each a step: the gradients are {parameters * 4 / 1e6:.1f} MB.\n")
-
+def project() -> None:
+    """Print what many GPUs would bring, and by which assumptions."""
     large = masked_lm(Model(size="base"), AutoTokenizer.from_pretrained(RUN / "tokenizer"), 512).num_parameters()
     print("| GPUs | tokens a GPU and step | computing, ms | exchange, ms | tokens/s | efficiency |")
     print("|---:|---:|---:|---:|---:|---:|")
@@ -93,6 +77,39 @@ def main() -> None:
     within, between = NVLINK_BYTES_PER_S / 1e9, NETWORK_BYTES_PER_S / 1e9
     print(f"- {within:.0f} GB/s a GPU within a node of {GPUS_A_NODE}, {between:.0f} GB/s a GPU between nodes, ", end="")
     print(f"{HOP_SECONDS * 1e6:.0f} µs a hop.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("setting", nargs="*", help="section.key=value")
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    for run in (RUN, BESIDE):
+        _run("-m", "pipeline", "encode", options.config, f"run={run.name}")
+    train = partial(pretrain, options.config, options.setting, options.steps)
+    joined = [(blocks, processes) for blocks in BLOCKS for processes in (1, 2)]
+    rates: dict[tuple[int, int], list[float]] = {each: [] for each in joined}
+    apart, sent = [], []
+    for _ in range(options.rounds):
+        for blocks, processes in joined:
+            before = _loopback_bytes()
+            rates[blocks, processes].append(train(RUN, processes, blocks))
+            if processes == 2:
+                sent.append((_loopback_bytes() - before) / options.steps / 2)
+        with ThreadPoolExecutor() as pool:
+            apart.append(sum(pool.map(lambda run: train(run, 1, BLOCKS[0]), (RUN, BESIDE))))
+
+    print("| processes of one thread | blocks a step | tokens/s | of one |\n|---|---:|---:|---:|")
+    for (blocks, processes), each in rates.items():
+        of_one = median(each) / median(rates[blocks, 1])
+        print(f"| {processes} | {blocks} | {median(each):,.0f} | {of_one:.2f} |")
+    of_one = median(apart) / median(rates[BLOCKS[0], 1])
+    print(f"| 2 runs by themselves | {BLOCKS[0]} each | {median(apart):,.0f} | {of_one:.2f} |")
+    parameters = json.loads((RUN / "pretrain/manifest.json").read_text("utf-8"))["counts"]["parameters"]
+    print(f"\nThe two sent {median(sent) / 1e6:.1f} MB each a step: the gradients are {parameters * 4 / 1e6:.1f} MB.\n")
+    project()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "The same seconds": ("benchmarks.pretrain", ODIA, "--seconds", "120", "--rounds", "3", "--judge"),
         "A sixth of the seconds": ("benchmarks.pretrain", ODIA, "--seconds", "200", "--plain-seconds", "1200"),
     },
-    "scaling": {"Two processes": ("benchmarks.scaling", ODIA, "--rounds", "3", "--steps", "16")},
+    "scaling": {"Two processes": ("benchmarks.scaling", ODIA, "--rounds", "3")},
     "finetune": {"Beside transformers' Trainer": ("benchmarks.finetune", ODIA, "--rounds", "1")},
 }
 QUICK = {
