@@ -10,7 +10,7 @@ from conftest import ROOT, Program
 
 from pipeline import config
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "corpora/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def _blocks(page: Path, language: str) -> list[str]:
@@ -51,7 +51,15 @@ def test_the_readmes_example_is_a_configuration(tmp_path: Path) -> None:
     assert config.load(str(tmp_path / "example.yaml")).corpus.extra[0].weight == 0.5
 
 
+def _anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} → {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8")):
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name} → {target}"
+            assert not anchor or anchor in _anchors(path), f"{page.name} → {target}#{anchor}"
