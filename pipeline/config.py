@@ -126,7 +126,9 @@ Masking = Literal["tokens", "words", "spans"]
 
 
 class Pretrain(Settings):
-    max_minutes: float | None = Field(None, gt=0, description="time budget, turned into steps by a measured warm-up")
+    max_minutes: float | None = Field(
+        None, gt=0, description="time budget, turned into steps by a measured warm-up; 60 where no budget is given"
+    )
     max_steps: int | None = Field(None, gt=0, description="optimizer steps")
     max_epochs: float | None = Field(None, gt=0, description="passes over the training text")
     length_tokens: int = Field(128, ge=8, description="tokens in a block")
