@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -130,6 +131,16 @@ def test_pieces_that_nothing_is_known_of_start_from_vectors_as_large_as_the_old_
     byte = new_tokenizer.convert_tokens_to_ids("<0xE0>")
     assert ours[byte].std() > 0, "without a vector it is random"
     assert torch.equal(ours[new_tokenizer.cls_token_id], table[before.cls_token_id])
+
+
+def test_a_decoder_of_another_width_than_the_embeddings_does_without_their_vectors(
+    new_tokenizer: Any, tmp_path: Path
+) -> None:
+    _checkpoint(tmp_path, "rembert", input_embedding_size=8, output_embedding_size=24)
+    rows = len(new_tokenizer)
+    start, _ = continued(tmp_path, new_tokenizer, PLACES, lambda width: np.eye(rows, width, dtype=np.float32))
+    embeddings, decoder, _ = _tables(start())
+    assert (embeddings.shape, decoder.shape) == ((rows, 8), (rows, 24))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

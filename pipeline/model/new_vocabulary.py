@@ -124,7 +124,7 @@ def _mixed(table: torch.Tensor, weights: sparse.csr_matrix, vectors: torch.Tenso
     if table.ndim == 1:
         return torch.where(empty, table.mean(), mixed)
     given = torch.randn(mixed.shape)
-    if vectors is not None:
+    if vectors is not None and vectors.shape[1] == table.shape[1]:  # a decoder may be wider than the embeddings
         known = vectors.any(1, keepdim=True)
         given = torch.where(known, vectors / vectors[known.squeeze(1)].std(), given)
     return torch.where(empty[:, None], table.mean(0) + table.std(0) * given, mixed)
