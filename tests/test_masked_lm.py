@@ -23,7 +23,7 @@ def _batch(n: int = 3, length: int = 24) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("family", ["modernbert", "bert", "roberta", "deberta-v2", "electra", "distilbert"])
+@pytest.mark.parametrize("family", ["modernbert", "bert", "roberta", "deberta-v2", "electra", "distilbert", "eurobert"])
 def test_any_family_trains_through_its_own_head_at_hidden_tokens_alone(
     family: str, whole: bool, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
@@ -82,6 +82,7 @@ def test_a_model_with_windows_keeps_them(tokenizer: PreTrainedTokenizerFast) -> 
     windows = {"num_hidden_layers": 2, "global_attn_every_n_layers": 2}
     assert attention_mask(masked_lm(Model(size="tiny"), tokenizer, 24), batch) is not None
     assert attention_mask(masked_lm(Model(size="tiny", config=windows), tokenizer, 24), batch) is None
+    assert attention_mask(masked_lm(Model(type="longformer", size="tiny"), tokenizer, 24), batch) is None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -108,6 +109,7 @@ def test_the_mask_of_flex_attention_says_what_the_one_of_scores_says(
     ("settings", "says"),
     [
         (Model(type="gpt2"), "model.type `gpt2` has no masked language model"),
+        (Model(type="mbart", size="tiny"), "model.type `mbart` has a decoder, too"),
         (Model(size="tiny", config={"num_attention_heads": 7}), "model.config does not suit `modernbert`"),
         (Model(size="tiny", config={"mlp_dropout": "some"}), "model.config does not suit `modernbert`: .*mlp_dropout"),
     ],

@@ -27,8 +27,10 @@ def takes_masks(model: PreTrainedModel) -> bool:
     transformers' ``create_bidirectional_mask`` do: ModernBERT, BERT, RoBERTa and most others, but not DeBERTa.
 
     A model some of whose layers look through a window takes none: transformers would take it in place of the window.
+    Longformer's layers all do.
     """
     windows = "sliding_attention" in (getattr(model.config, "layer_types", None) or ())
+    windows = windows or hasattr(model.config, "attention_window")
     return not windows and hasattr(sys.modules[type(model).__module__], "create_bidirectional_mask")
 
 

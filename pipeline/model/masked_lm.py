@@ -32,7 +32,7 @@ def masked_lm(settings: Model, tokenizer: PreTrainedTokenizerBase, length_tokens
     """A model with random weights (from torch's generator), in float32, for ``tokenizer`` and inputs up to
     ``length_tokens``, and never fewer than 512.
 
-    Raises UsageError: not a family with a masked-LM head, or a field that its configuration refuses.
+    Raises UsageError: not a family of encoders with a masked-LM head, or a field that its configuration refuses.
     """
     if settings.type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         known = ", ".join(sorted(MODEL_FOR_MASKED_LM_MAPPING_NAMES))
@@ -55,6 +55,8 @@ def masked_lm(settings: Model, tokenizer: PreTrainedTokenizerBase, length_tokens
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
     except (TypeError, ValueError, StrictDataclassError) as error:
         raise UsageError(f"model.config does not suit `{settings.type}`: {' '.join(str(error).split())}") from error
+    if config.is_encoder_decoder:
+        raise UsageError(f"model.type `{settings.type}` has a decoder, too: take an encoder such as modernbert")
     return model
 
 

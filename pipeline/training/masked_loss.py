@@ -38,17 +38,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def linear_cross_entropy(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor, z_loss: float = 0.0
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor, z_loss: float = 0.0
 ) -> torch.Tensor:
     """Cross-entropy in nats, float32, summed over k tokens, of ``hidden @ weight.T + bias`` against ``targets``.
 
-    ``hidden``: (k, width); ``weight``: (vocabulary, width); ``bias``: (vocabulary,); ``targets``: (k,) int64. Products
-    are in autocast's dtype where it is on; in bfloat16 the loss of a token is right to some 0.003 nats, without bias.
+    ``hidden``: (k, width); ``weight``: (vocabulary, width); ``bias``: (vocabulary,) or None; ``targets``: (k,) int64.
+    Products are in autocast's dtype where it is on; in bfloat16 a token's loss is right to some 0.003 nats, either way.
 
     ``z_loss`` weighs the square of the logarithm of a token's normaliser, the sum of its exponentiated logits, which
     keeps that near 1 (PaLM, arXiv 2204.02311, section 5). It counts in the gradient alone: what is returned
     stays cross-entropy.
     """
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     with torch.autocast(device, enabled=False):
