@@ -27,8 +27,9 @@ from pipeline.text.encoded import blocks
 from pipeline.training.checkpoint import whole
 from pipeline.training.compilation import keep_compiled_in
 from pipeline.training.masked import MaskedBlocks, beginnings, validation_blocks
-from pipeline.training.pretraining import Session, train
+from pipeline.training.pretraining import train
 from pipeline.training.processes import await_folder, processes
+from pipeline.training.session import Session
 from pipeline.training.sizing import settle_size
 from pipeline.training.trackers import settle_trackers
 from pipeline.transfer.classifier import quiet_transformers

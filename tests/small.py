@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.config import Model, Pretrain
 from pipeline.model.masked_lm import masked_lm
 from pipeline.training.masked import MaskedBlocks, beginnings
-from pipeline.training.pretraining import Session
+from pipeline.training.session import Session
 from pipeline.transfer.documents import Ids
 from pipeline.transfer.training import Labelled
 

@@ -15,9 +15,10 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.config import Model, Pretrain
 from pipeline.errors import Interrupted, UsageError
 from pipeline.model.masked_lm import masked_lm
-from pipeline.training import masked, pretraining
+from pipeline.training import masked
 from pipeline.training.masked import MaskedBlocks
-from pipeline.training.pretraining import Session, train
+from pipeline.training.pretraining import train
+from pipeline.training.session import Session
 from pipeline.training.watch import BAD_IN_A_ROW, MEMORY_STEPS, DivergedError, Watch
 
 SETTINGS = Pretrain(
@@ -48,7 +49,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], float]:
         seed, step = batch.pop("of").tolist()
         return masked.summed_loss(model, batch, **more) + added.get((seed, step), 0.0)
 
-    monkeypatch.setattr(pretraining, "summed_loss", summed_loss)
+    monkeypatch.setattr("pipeline.training.session.summed_loss", summed_loss)
     return added
 
 

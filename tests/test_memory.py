@@ -15,7 +15,7 @@ from small import small_session
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import UsageError
-from pipeline.training import masked, pretraining
+from pipeline.training import masked
 from pipeline.training.memory import is_out_of_memory
 from pipeline.training.pretraining import train
 
@@ -60,7 +60,7 @@ def test_a_gpu_out_of_memory_at_any_time_does_not_end_the_run(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return masked.summed_loss(model, batch, **more)
 
-    monkeypatch.setattr(pretraining, "summed_loss", summed_loss)
+    monkeypatch.setattr("pipeline.training.session.summed_loss", summed_loss)
     _, plan, figures = train(small_session(tokenizer, 16, 16, **budget), tmp_path, time.monotonic(), 1.0)
     assert plan.micro_batch == 4
     assert figures["tokens"] == plan.steps * 16 * 16
@@ -72,7 +72,7 @@ def test_memory_for_not_even_one_block_ends_the_run_with_the_remedy(
     def summed_loss(_model: Any, _batch: Any, **_more: Any) -> torch.Tensor:
         raise MemoryError
 
-    monkeypatch.setattr(pretraining, "summed_loss", summed_loss)
+    monkeypatch.setattr("pipeline.training.session.summed_loss", summed_loss)
     with pytest.raises(UsageError, match=r"set pretrain.length_tokens lower"):
         train(small_session(tokenizer, 16, 16, max_steps=1), tmp_path, time.monotonic(), 1.0)
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -17,9 +17,11 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from pipeline.config import Model
 from pipeline.errors import Interrupted
-from pipeline.training import masked, pretraining
+from pipeline.training import masked, planning
 from pipeline.training.averaging import WeightMean
-from pipeline.training.pretraining import Plan, Tried, train
+from pipeline.training.planning import Tried
+from pipeline.training.pretraining import train
+from pipeline.training.session import Plan
 
 STEPS = 8
 BASE: dict[str, Any] = {"max_steps": STEPS, "log_steps": 1, "evaluations": 2}
@@ -112,7 +114,7 @@ def test_short_blocks_come_first_and_every_step_reads_as_many_tokens(
         read.append(batch["input_ids"])
         return masked.summed_loss(model, batch, **more)
 
-    monkeypatch.setattr(pretraining, "summed_loss", summed_loss)
+    monkeypatch.setattr("pipeline.training.session.summed_loss", summed_loss)
     _trained(tokenizer, tmp_path / "run", short_share=0.3, micro_batch_blocks=4)
     assert [tuple(ids.shape) for ids in read] == [(8, 8)] * 6 + [(4, 16)] * 10, "3 of 8 steps, in two micro-batches"
 
@@ -121,9 +123,9 @@ def test_short_blocks_come_first_and_every_step_reads_as_many_tokens(
 def test_validation_takes_at_most_a_fiftieth_of_a_budget_of_time(
     evaluation_seconds: float, evaluations: int, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretraining, "_trial", lambda _session, _plan: Tried(0.5, evaluation_seconds))
+    monkeypatch.setattr(planning, "_trial", lambda _session, _plan: Tried(0.5, evaluation_seconds))
     session = small_session(tokenizer, 4, 16, max_minutes=1, evaluations=10)
-    plan = pretraining.make_plan(session, 4, time.monotonic())
+    plan = planning.make_plan(session, 4, time.monotonic())
     assert plan.evaluations == evaluations
     assert plan.steps == pytest.approx((60 - evaluations * evaluation_seconds) / 0.5, abs=2)
 
@@ -141,15 +143,15 @@ def test_attention_is_by_the_other_implementation_where_it_is_faster_and_the_sam
 
     monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, "blind", blind)
     tried = {"": Tried(0.5, 0.1), other: Tried(seconds, 0.1)}
-    monkeypatch.setattr(pretraining, "ALTERNATIVES", {"cpu": other})
-    monkeypatch.setattr(pretraining, "_trial", lambda _session, plan: tried[plan.attention])
-    monkeypatch.setattr(pretraining, "compile_layers", lambda _model: None)
+    monkeypatch.setattr(planning, "ALTERNATIVES", {"cpu": other})
+    monkeypatch.setattr(planning, "_trial", lambda _session, plan: tried[plan.attention])
+    monkeypatch.setattr("pipeline.training.session.compile_layers", lambda _model: None)
 
     def planned(**settings: Any) -> Plan:
         session = small_session(tokenizer, 4, 16, **settings)
         blocks = np.where(session.train.blocks % 4 == 0, 7, session.train.blocks)
         train = session.train._replace(blocks=blocks, separator=7)
-        return pretraining.make_plan(replace(session, train=train), 4, time.monotonic())
+        return planning.make_plan(replace(session, train=train), 4, time.monotonic())
 
     plan = planned(max_minutes=10, compile="always")
     assert plan.attention == (other if taken else "")
@@ -165,8 +167,8 @@ def test_an_implementation_of_attention_that_does_not_run_here_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(pretraining, "ALTERNATIVES", {"cpu": "flex_attention"})  # it has no backward pass on a CPU
-    monkeypatch.setattr(pretraining, "compile_layers", lambda _model: None)
+    monkeypatch.setattr(planning, "ALTERNATIVES", {"cpu": "flex_attention"})  # it has no backward pass on a CPU
+    monkeypatch.setattr("pipeline.training.session.compile_layers", lambda _model: None)
     session = small_session(tokenizer, 4, 16, max_steps=2, compile="always")
     session = replace(session, train=session.train._replace(separator=3), valid=session.valid._replace(separator=3))
     with caplog.at_level(logging.INFO):

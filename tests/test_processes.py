@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from small import small_session
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from pipeline.errors import UsageError
-from pipeline.training import checkpoint, masked, pretraining
+from pipeline.training import checkpoint, masked
 from pipeline.training.pretraining import train
 from pipeline.training.processes import await_folder, processes
 
@@ -59,12 +60,13 @@ def _train(
         return masked.summed_loss(model, batch, **more)
 
     if fails and rank == of - 1:
-        pretraining.summed_loss = summed_loss  # type: ignore[attr-defined]
+        patch("pipeline.training.session.summed_loss", summed_loss).start()
     if slow:
-        pretraining.__dict__["ALTERNATIVES"] = {"cpu": "sdpa"}
-        pretraining.__dict__["compile_layers"] = lambda model: None
+        patch("pipeline.training.planning.ALTERNATIVES", {"cpu": "sdpa"}).start()
+        patch("pipeline.training.session.compile_layers", lambda model: None).start()
         if rank == of - 1:
-            pretraining.__dict__["time"] = SimpleNamespace(monotonic=lambda: 1000 * time.monotonic())
+            slow_clock = SimpleNamespace(monotonic=lambda: 1000 * time.monotonic())
+            patch("pipeline.training.planning.time", slow_clock).start()
     settings: dict[str, Any] = {"max_steps": STEPS, "compile": "auto" if slow else "never", "optimizer": "adamw"}
     settings |= {"average_share": 0.95, "masking": "spans"}
     at_once: dict[str, Any] = {} if blocks == 8 else {"micro_batch_blocks": 4}
