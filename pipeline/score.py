@@ -38,7 +38,7 @@ from pipeline.transfer.static import SAMPLE_WORDS, fasttext_logistic
 PLACES = {name: name for name in ("linear", "soup", "distilled", "scratch")} | {"network": "."}
 CONTROLS = {  # what the verdict asks the answer to be ahead of
     "tfidf_svm": "character TF-IDF with a linear SVM",
-    "lexical": "the linear classifier without the pretrained body",
+    "lexical": "the linear classifier that reads characters alone",
     "scratch": "the same network from random weights",
 }
 BASELINES = ("tfidf_svm", "lexical", "fasttext_logistic", "scratch", "majority")
@@ -118,9 +118,13 @@ def work(run: Run, out: Path) -> dict[str, Any]:
 
 def described(name: str, choice: dict[str, Any]) -> str:
     """What answers, in words; ``choice`` is finetune's."""
-    if name == "linear" and not any(choice["linear"]["weights"]):
-        return "a linear classifier that takes nothing from the pretrained body"
-    return ANSWERING[name]
+    if name != "linear":
+        return ANSWERING[name]
+    pieces, top_layer = choice["linear"]["weights"]
+    if top_layer:
+        return ANSWERING[name]
+    reads = "reads vectors of pieces and " if pieces else ""
+    return f"a linear classifier that {reads}takes nothing from the pretrained body"
 
 
 def read_test(run: Run, labels: list[str]) -> list[Document]:

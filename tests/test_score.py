@@ -148,8 +148,10 @@ def test_a_network_in_company_is_also_judged_alone(
 
 
 def test_a_linear_classifier_is_only_said_to_read_the_body_if_it_gives_it_weight() -> None:
-    descriptions = [score.described("linear", {"linear": {"weights": weights}}) for weights in ([0.0, 0.4], [0.0, 0.0])]
-    assert ["reads the pretrained body" in each for each in descriptions] == [True, False]
+    choices = [{"linear": {"weights": weights}} for weights in ([0.0, 0.4], [0.4, 0.0], [0.0, 0.0])]
+    descriptions = [score.described("linear", choice) for choice in choices]
+    assert ["reads the pretrained body" in each for each in descriptions] == [True, False, False]
+    assert ["vectors of pieces" in each for each in descriptions] == [False, True, False]
 
 
 def test_the_hardest_documents_are_what_all_seeds_together_are_surest_and_wrong_about() -> None:
