@@ -20,7 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.program import add_run_arguments, guarded, run_of
 from pipeline.recipe import BESIDE, IN_PLACE_OF_FINETUNE, LINE, upstream
 from pipeline.text.wikipedias import SIB200, sib200_name
-from pipeline.transfer.given import read_labelled
+from pipeline.transfer.given import is_multi_label, read_labelled, require_curve, require_strategy
 
 
 def main() -> None:
@@ -47,9 +47,13 @@ def bring_up_to_date(arguments: argparse.Namespace) -> None:
     run, asked, ran = run_of(arguments), arguments.stage, 0
     stages = [*upstream("finetune")[:-1], asked] if asked in IN_PLACE_OF_FINETUNE else upstream(asked)
     require_documents(stages, run.config)
+    if asked in IN_PLACE_OF_FINETUNE:
+        require_strategy(asked, run.config.finetune)
     for name in stages:
         if name == "extract" and learner_of(stages):
-            read_labelled(run)  # what fetch has brought must do, before an hour is spent
+            documents, _ = read_labelled(run)  # what fetch has brought must do, before an hour is spent
+            if asked == "curve":
+                require_curve(multi_label=is_multi_label(documents["train"]))
         stage, forced = LINE.get(name), run.force and name == asked
         reason = artifacts.why_stale(stage, run) if stage else "asked for"
         if reason is None and not forced:

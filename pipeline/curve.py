@@ -28,6 +28,7 @@ from pipeline.recipe import LINE
 from pipeline.reporting import learning
 from pipeline.reporting.page import render
 from pipeline.transfer.bench import Bench, open_bench
+from pipeline.transfer.given import require_curve, require_strategy
 from pipeline.transfer.joining import frozen_body
 from pipeline.transfer.networks import settle_layers
 from pipeline.transfer.side_by_side import side_by_side
@@ -49,12 +50,10 @@ NETWORKS = ("network", "scratch")  # the kinds that take long
 
 def work(run: Run) -> None:
     require_upstream(LINE["finetune"], run)
-    if run.config.finetune.strategy == "scratch":
-        raise UsageError("finetune.strategy=scratch transfers nothing: name another to draw a curve of")
+    require_strategy("curve", run.config.finetune)
     folder = run.folder / "curve"
     opened, _ = open_bench(run, folder)
-    if opened.splits["train"].multi_label:
-        raise UsageError("a curve is drawn over documents with one label each, and these have several")
+    require_curve(multi_label=opened.splits["train"].multi_label)
     bench = with_dev(opened)
     labels = len(bench.splits["train"].ids)
     sizes = sorted({size for size in run.config.curve.sizes if size < labels} | {labels})

@@ -20,13 +20,12 @@ from optuna.trial import Trial, TrialState
 from pipeline.artifacts import Run, begin, ingredients, require_upstream
 from pipeline.config import Finetune
 from pipeline.console import log
-from pipeline.errors import UsageError
 from pipeline.program import beside_main
 from pipeline.recipe import LINE
 from pipeline.text.documents import Document, write_jsonl
 from pipeline.transfer.bench import Bench, open_bench
 from pipeline.transfer.classifier import configuration
-from pipeline.transfer.given import FOLDS
+from pipeline.transfer.given import FOLDS, require_strategy
 from pipeline.transfer.networks import Job, learn, network_strategy, settle_layers
 
 NETWORKS: tuple[str, ...] = get_args(Finetune.model_fields["network"].annotation)
@@ -36,9 +35,8 @@ CHANCE_TRIALS = 6  # before the sampler goes by what it has seen
 
 def work(run: Run) -> None:
     require_upstream(LINE["finetune"], run)
-    settings, budget, folder = run.config.finetune, run.config.tune, run.folder / "tune"
-    if network_strategy(settings) not in NETWORKS:
-        raise UsageError(f"finetune.strategy={settings.strategy} transfers no network: name another to search around")
+    budget, folder = run.config.tune, run.folder / "tune"
+    require_strategy("tune", run.config.finetune)
     opened, _ = open_bench(run, folder)
     if run.force:
         shutil.rmtree(folder, ignore_errors=True)

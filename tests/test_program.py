@@ -199,6 +199,16 @@ def test_without_labelled_documents_no_hour_is_spent_before_it_says_so(
     assert not (text_run / "runs").exists()
 
 
+@pytest.mark.parametrize(("stage", "strategy"), [("curve", "scratch"), ("tune", "scratch"), ("tune", "features")])
+def test_a_strategy_that_leaves_nothing_to_measure_is_refused_at_once(
+    text_run: Path, program: Program, stage: str, strategy: str
+) -> None:
+    done = program("pipeline", stage, "small.yaml", "labelled={train: train.csv}", f"finetune.strategy={strategy}")
+    assert done.returncode == 2
+    assert re.match(f"error: finetune.strategy={strategy} transfers no", done.stderr)
+    assert not (text_run / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("stage", "settings", "message"),
     [
@@ -208,6 +218,11 @@ def test_without_labelled_documents_no_hour_is_spent_before_it_says_so(
             "report",
             ["labelled.dev=train.csv", "labelled.test=train.csv", "labelled.separator=/"],
             "finetune.r_drop is for documents with one",
+        ),
+        (
+            "curve",
+            ["labelled.dev=train.csv", "labelled.separator=/", "finetune.r_drop=0"],
+            "a curve is drawn over documents with one label each",
         ),
     ],
 )

@@ -65,6 +65,19 @@ def require_single(settings: Finetune, *, multi_label: bool) -> None:
         )
 
 
+def require_strategy(program: str, settings: Finetune) -> None:
+    """UsageError: the strategy in ``settings`` leaves ``program``, curve or tune, nothing to measure."""
+    lacking = {"curve": {"scratch": "nothing"}, "tune": {"scratch": "no network", "features": "no network"}}
+    if lack := lacking[program].get(settings.strategy):
+        raise UsageError(f"finetune.strategy={settings.strategy} transfers {lack}: name another for {program}")
+
+
+def require_curve(*, multi_label: bool) -> None:
+    """UsageError: documents have several labels, and no curve is drawn over these."""
+    if multi_label:
+        raise UsageError("a curve is drawn over documents with one label each, and these have several")
+
+
 def class_order(run: Run) -> list[str]:
     """The classes from the lowest to the highest; empty where they have no order."""
     path = run.input("fetch/labelled/order.json")
