@@ -203,6 +203,12 @@ def test_who_has_not_met_a_class_gives_it_to_no_document_and_who_met_no_other_to
     np.testing.assert_array_equal(linear.load(tmp_path).probabilities(TEXTS, vectors), probabilities)
 
 
+def test_where_nothing_can_be_left_out_probabilities_stay_as_they_are() -> None:
+    alone, vectors = [0, CLASSES.index(1), CLASSES.index(2)], _vectors(tell=True)
+    chosen = linear.choose(TEXTS, vectors, CLASSES, "svm", lexical=True)
+    assert linear.fit([TEXTS[i] for i in alone], vectors[alone], [CLASSES[i] for i in alone], chosen).temperature == 1
+
+
 @pytest.mark.parametrize("counts", [(20, 20, 1), (30, 1), (5, 1)])
 def test_without_a_dev_split_the_only_document_of_a_class_is_learned_from_and_not_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: tuple[int, ...]

@@ -104,7 +104,7 @@ def fit(texts: Sequence[str], vectors: Floats, truth: npt.ArrayLike, choice: Cho
 
 
 def settle_temperature(machine: Any, rows: sparse.csr_matrix, truth: Truth) -> float:
-    """Of what ``machine``, not fitted, says of the rows that a cross-validation left out."""
+    """Of what ``machine``, not fitted, says of the rows that a cross-validation left out; 1 where there are none."""
     from sklearn.base import clone
 
     tables, truths = [], []
@@ -115,7 +115,7 @@ def settle_temperature(machine: Any, rows: sparse.csr_matrix, truth: Truth) -> f
             logits, wanted = logits[:, learned].reshape(-1, 1), wanted[:, learned].reshape(-1, 1)
         tables.append(logits)
         truths.append(wanted)
-    return fit_temperature(np.concatenate(tables), np.concatenate(truths))
+    return fit_temperature(np.concatenate(tables), np.concatenate(truths)) if tables else 1.0
 
 
 def save(linear: Linear, folder: Path) -> None:
@@ -159,7 +159,7 @@ def stratified(truth: Truth) -> list[Any]:
     have several, ``FOLDS`` by chance.
 
     The only document of a class is learned from in each fold and left out of none, so that whoever learns knows all
-    classes. ValueError: every class has one document alone.
+    classes. Where every class has one document alone, there are no folds.
     """
     from sklearn.model_selection import KFold, StratifiedKFold
 
@@ -167,6 +167,8 @@ def stratified(truth: Truth) -> list[Any]:
         return list(KFold(min(FOLDS, len(truth)), shuffle=True, random_state=0).split(truth))
     counts = np.bincount(truth)
     alone, others = (np.flatnonzero((counts[truth] == 1) == is_alone) for is_alone in (True, False))
+    if not len(others):
+        return []
     folds = StratifiedKFold(min(FOLDS, int(counts[counts > 1].min())), shuffle=True, random_state=0)
     parts = folds.split(others, truth[others])
     return [(np.sort(np.concatenate([others[kept], alone])), others[left_out]) for kept, left_out in parts]
