@@ -112,6 +112,16 @@ def test_without_dev_a_fifth_of_train_is_held_out_the_same_for_all(
     assert "the linear classifier on the frozen body" in next(learning.story(result))
 
 
+def test_the_only_document_of_a_class_is_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = [*upstream.documents("train", 60), {"id": "alone", "text": "ଓ ଏହା", "label": " first by name"}]
+    run = _run(tmp_path, "finetune.strategy=features", "curve.seeds=1", splits={"train": train})
+    curve.work(run)
+    result = json.loads((run.folder / "curve/curve.json").read_text("utf-8"))
+    assert [point["labels"] for point in result["curves"]["answer"]] == [6, 49]
+    assert result["documents"] == 12
+
+
 def test_a_run_that_transfers_nothing_or_has_too_few_documents_has_no_curve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
