@@ -1,6 +1,8 @@
 """One network in place of those of all seeds: a soup of them, or one that learned from them."""
 
 import json
+import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +40,10 @@ def scored(run: Run, out: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("dev", [True, False])
 def test_a_soup_is_the_mean_of_networks_that_started_from_one_head(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dev: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, dev: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO)
     starts: list[torch.Tensor] = []
     train = training.train
 
@@ -50,6 +53,7 @@ def test_a_soup_is_the_mean_of_networks_that_started_from_one_head(
 
     monkeypatch.setattr(networks, "train", watched)
     run, counts = finished(tmp_path, "ship=soup", dev=dev)
+    assert re.search(f"soup of 2 networks{', dev_nats .*, dev_accuracy' if dev else '$'}", caplog.text, re.M)
     *own, control, other_control = starts
     assert all(torch.equal(start, own[0]) for start in own)
     assert not torch.equal(control, own[0])

@@ -37,7 +37,8 @@ def soup(bench: Bench, outcomes: dict[Job, Any]) -> dict[Job, Any]:
         dev = bench.splits.get("dev")
         calibration = calibrate(bench, model.to(bench.accelerator.device), dev)
         epochs = [evaluation(torch.tensor(calibration["unseen_logits"]), dev) if dev else {}]
-        log.info("finetune: soup of %d networks: %s", 1 + len(others), epochs[0])
+        figures = "".join(f", {name} {figure:.3f}" for name, figure in epochs[0].items())
+        log.info("finetune: soup of %d networks%s", 1 + len(others), figures)
         write(SOUP, bench, model, {"origin": origin(outcomes), "epochs": epochs, **calibration})
     return {SOUP: read_outcome(SOUP, bench)}
 
