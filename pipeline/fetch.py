@@ -142,8 +142,8 @@ def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_ch
     if wanted is None:
         return {}, {}
     names = {"train": wanted.train, "dev": wanted.dev, "test": wanted.test}
+    own = wikipedias.sib200_name(config.language)
     if wanted.train == wikipedias.SIB200:
-        own = wikipedias.sib200_name(config.language)
         if own is None:
             log.info(
                 "fetch: SIB-200 has no set in `%s`: no labelled documents (labelled.train=... names some)",
@@ -151,6 +151,7 @@ def labelled_splits(config: Config) -> tuple[labelled_checks.Splits, labelled_ch
             )
             return {}, {}
         names = {role: name or wikipedias.SIB200 for role, name in names.items()}
+    if own:
         names = {role: f"Davlan/sib200@{own}" if name == wikipedias.SIB200 else name for role, name in names.items()}
     given = {role: name for role, name in names.items() if name}
     splits: labelled_checks.Splits = {}

@@ -11,8 +11,9 @@ import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 from conftest import Program
 
+from pipeline import fetch as fetch_stage
 from pipeline.artifacts import corpus_files, sha256
-from pipeline.config import Config
+from pipeline.config import Config, Labelled
 from pipeline.errors import UsageError
 from pipeline.text import wikipedias
 from pipeline.text.sources import corpora_in
@@ -201,6 +202,20 @@ def test_classes_with_an_order_are_handed_on_in_it(files: Path, program: Program
     assert done.returncode == 0, done.stderr
     assert "without an order" not in done.stderr
     assert json.loads((files / "runs/or/fetch/labelled/order.json").read_text("utf-8")) == ["1", "3", "5"]
+
+
+def test_sib200_can_be_named_for_one_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def read(name: str, *_: Any) -> list[dict[str, str]]:
+        asked.append(name)
+        return [{"id": label, "text": label, "label": label} for label in ("sport", "news")]
+
+    monkeypatch.setattr("pipeline.text.labelled.read", read)
+    monkeypatch.setattr("pipeline.text.labelled.local_path", lambda _: None)
+    given = Labelled(train="train.tsv", test="sib200", remove_leaked=False)
+    fetch_stage.labelled_splits(Config(run="or", language="or", labelled=given))
+    assert asked == ["train.tsv", "Davlan/sib200@ory_Orya"]
 
 
 def test_a_language_without_sib200_has_no_labelled_documents(files: Path, program: Program) -> None:
