@@ -11,7 +11,7 @@ from collections import Counter
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from accelerate import Accelerator
@@ -69,28 +69,20 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     answers = {name: [decide(each) for each in seeds.values()] for name, seeds in probabilities.items()}
     fitted = baselines(run, labels)
     answers |= {name: [classes] for name, classes in baseline_answers(run, fitted, texts, labels).items()}
-    drawn, ordered = bootstrap.draws(len(test), run.config.score.resamples), bool(class_order(run))
-    resampled = {
-        name: bootstrap.resampled(drawn, seeds, true, len(labels), ordered=ordered) for name, seeds in answers.items()
-    }
-    figures = {name: scores.over_seeds(each, true, resampled[name], ordered=ordered) for name, each in answers.items()}
+    ordered = bool(class_order(run))
+    measured = measure(answers, true, len(labels), run.config.score.resamples, ordered=ordered)
 
     shipped_probabilities = classify(accelerator, classifier, texts)
     shipped = decide(shipped_probabilities)
-    rivals = {name: answers[name][0] for name in CONTROLS}
-    rivals["scratch"] = decide(of_shipped(run, probabilities["scratch"]))
-    transfers = run.config.finetune.strategy != "scratch"  # else it is no control of itself
+    rivals = {name: answers[name][0] for name in CONTROLS} | {
+        "scratch": decide(of_shipped(run, probabilities["scratch"]))
+    }
+    ours = described(answer, choice)
+    if run.config.finetune.strategy == "scratch":  # it is no control of itself
+        ours = "a network from random weights"
+        del rivals["scratch"]
 
-    def judged(name: str, own: Truth) -> dict[str, Any]:
-        controls = [each for each in CONTROLS if transfers or each != "scratch"]
-        return verdict(
-            figures[name]["accuracy"]["mean"],
-            {each: evidence(name, each, figures, resampled, (own, rivals[each], true)) for each in controls},
-            len(test),
-            CONTROLS,
-            described(answer if name == "test" else name, choice) if transfers else "a network from random weights",
-        )
-
+    figures = measured.figures
     result = {
         "test": {**figures["test"], "documents": len(test), **scores.in_detail(shipped, true, labels)},
         "shipped": scores.summary(shipped, true, ordered=ordered),
@@ -99,10 +91,11 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         "parts": {name: figures[name] for name in ANSWERING if name in figures},
         "baselines": {name: figures[name] for name in BASELINES},
         "largest_class": largest_class(run),
-        **judged("test", shipped),
+        **judged(measured, "test", shipped, rivals, ours),
     }
     if answer != networks and networks in probabilities:  # what the network is worth without what it is joined with
-        result["network_alone"] = judged(networks, decide(of_shipped(run, probabilities[networks])))
+        one = decide(of_shipped(run, probabilities[networks]))
+        result["network_alone"] = judged(measured, networks, one, rivals, ANSWERING[networks])
     result["offered"] = offered(fitted, result["offer"], labels, out)
     write_json(out / "scores.json", result)
     write_jsonl(out / "predictions.jsonl", predictions(test, shipped_probabilities, labels))
@@ -225,22 +218,48 @@ def largest_class(run: Run) -> dict[str, Any]:
     return {"label": [*commonest] if is_multi_label(train) else commonest[0], "share": count / len(train)}
 
 
-def evidence(
-    ours: str,
-    theirs: str,
-    figures: dict[str, Any],
-    resampled: dict[str, dict[str, bootstrap.Floats]],
-    answers: tuple[Truth, Truth, Truth],
-) -> dict[str, Any]:
-    """How ``ours`` does against ``theirs``; ``answers`` are those of one model of each, and the true ones."""
-    ahead = figures[ours]["accuracy"]["mean"] - figures[theirs]["accuracy"]["mean"]
+class Measured(NamedTuple):
+    """Every classifier on the same test documents, by its name."""
+
+    true: Truth
+    figures: dict[str, Any]
+    resampled: dict[str, dict[str, bootstrap.Floats]]  # each figure, of each draw of documents
+
+
+def measure(answers: dict[str, list[Truth]], true: Truth, classes: int, resamples: int, *, ordered: bool) -> Measured:
+    """``answers``: by classifier, what each of its seeds decides."""
+    drawn = bootstrap.draws(len(true), resamples)
+    resampled = {
+        name: bootstrap.resampled(drawn, seeds, true, classes, ordered=ordered) for name, seeds in answers.items()
+    }
+    figures = {
+        name: scores.over_seeds(seeds, true, resampled[name], ordered=ordered) for name, seeds in answers.items()
+    }
+    return Measured(true, figures, resampled)
+
+
+def judged(measured: Measured, name: str, own: Truth, rivals: dict[str, Truth], ours: str) -> dict[str, Any]:
+    """The verdict on the classifier ``name``, called ``ours``. ``own`` and ``rivals``: what one seed of it decides, and
+    one of each control.
+    """
+    return verdict(
+        measured.figures[name]["accuracy"]["mean"],
+        {control: evidence(measured, name, own, control, rival) for control, rival in rivals.items()},
+        len(measured.true),
+        CONTROLS,
+        ours,
+    )
+
+
+def evidence(measured: Measured, ours: str, own: Truth, theirs: str, rival: Truth) -> dict[str, Any]:
+    """How ``ours`` does against ``theirs``. ``own`` and ``rival``: what one seed of each decides."""
+    accuracy = measured.figures[theirs]["accuracy"]["mean"]
+    ahead = measured.figures[ours]["accuracy"]["mean"] - accuracy
+    draws = (measured.resampled[name]["accuracy"] for name in (ours, theirs))
     return {
-        "accuracy": figures[theirs]["accuracy"]["mean"],
-        "difference": {
-            "mean": round(ahead, bootstrap.DIGITS),
-            **comparison.paired(resampled[ours]["accuracy"], resampled[theirs]["accuracy"]),
-        },
-        "mcnemar": comparison.mcnemar(*answers),
+        "accuracy": accuracy,
+        "difference": {"mean": round(ahead, bootstrap.DIGITS), **comparison.paired(*draws)},
+        "mcnemar": comparison.mcnemar(own, rival, measured.true),
     }
 
 
