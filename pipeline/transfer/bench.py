@@ -42,7 +42,7 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     require_same_tokenizer(checkpoint, run.input("tokenizer"))
     documents, labels = read_labelled(run)
     multi_label = is_multi_label(documents["train"])
-    each = of_ordered(len(labels)) if class_order(run) else np.eye(len(labels), dtype=np.float32)
+    target = of_ordered(len(labels)) if class_order(run) else np.eye(len(labels), dtype=np.float32)  # of each class
     if "dev" not in documents and (single := single_documents(documents["train"])):
         log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
     accelerator = processes()
@@ -53,23 +53,23 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     tokenizer.model_max_length = length
     tokenizer.init_kwargs["long_documents"] = settings.long_documents  # saved with it, for all who read texts by it
     splits, cut, unknown = {}, {}, {}
+    texts = {split: [row["text"] for row in rows] for split, rows in documents.items()}
     for split, rows in documents.items():
-        ids, cut[split] = encode(tokenizer, [row["text"] for row in rows], length)
-        table = np.stack([each[[labels.index(label) for label in labels_of(row)]].sum(0) for row in rows])
-        splits[split] = Labelled(ids, table, multi_label)
+        ids, cut[split] = encode(tokenizer, texts[split], length)
+        targets = np.stack([target[[labels.index(label) for label in labels_of(row)]].sum(0) for row in rows])
+        splits[split] = Labelled(ids, targets, multi_label)
         unknown[split] = only_unknown(tokenizer, ids)
         if unknown[split]:
             log.warning("finetune: %d documents of %s hold no piece that the tokenizer knows", unknown[split], split)
     cuts = " and ".join(f"{count:,} of {split}" for split, count in cut.items())
     log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cuts)
-    texts = {split: [row["text"] for row in rows] for split, rows in documents.items()}
-    encoded = run.input("encode")
-    return Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, encoded, out), {
+    bench = Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, run.input("encode"), out)
+    return bench, {
         "documents": {split: len(rows) for split, rows in documents.items()},
         "cut": cut,
         "only_unknown": unknown,
         "length_tokens": length,
-        "labels": {s: dict(sorted(Counter(all_labels(rows)).items())) for s, rows in documents.items()},
+        "labels": {split: dict(sorted(Counter(all_labels(rows)).items())) for split, rows in documents.items()},
     }
 
 

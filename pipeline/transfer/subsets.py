@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.config import Finetune
-from pipeline.metrics.decisions import Table
+from pipeline.metrics.decisions import Table, Truth
 from pipeline.transfer import linear
 from pipeline.transfer.baseline import tfidf_svm
 from pipeline.transfer.bench import Bench
@@ -69,8 +69,8 @@ def network_probabilities(bench: Bench, kind: str, seed: int) -> Table:
 
 def tfidf_probabilities(bench: Bench) -> Table:
     """The baseline's answer on each dev document, as a probability of one: it has no others."""
-    fitted = tfidf_svm(bench.texts["train"], [bench.labels[c] for c in bench.splits["train"].classes()])
-    predicted = [bench.labels.index(label) for label in fitted.predict(bench.texts["dev"])]
+    fitted = tfidf_svm(bench.texts["train"], bench.splits["train"].classes())
+    predicted: Truth = fitted.predict(bench.texts["dev"])
     return np.eye(len(bench.labels))[predicted]
 
 
