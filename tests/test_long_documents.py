@@ -1,6 +1,7 @@
 """Documents longer than the network reads at once: the same cut wherever texts become token ids."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from pipeline import config, finetune
 from pipeline.artifacts import Run
 from pipeline.config import Finetune
 from pipeline.metrics.calibration import softmax
+from pipeline.reporting.gather import everything
+from pipeline.reporting.page import render
 from pipeline.text.documents import read_jsonl
 from pipeline.transfer import classifier, linear, shipped, training
 from pipeline.transfer.documents import encode, in_windows
@@ -77,14 +80,19 @@ def test_a_document_gets_the_mean_of_its_windows_and_each_is_trained_with_its_la
 
 
 def test_options_reach_every_network_and_what_is_shipped_says_what_it_said_of_dev(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO)
     upstream.make_run(tmp_path, "modernbert")
     options = ["seeds=1", "epochs=1", "long_documents=windows", "pooling=attention", "reinitialised_layers=1"]
     run = Run(config.load("run.yaml", [f"finetune.{option}" for option in options]), "run.yaml")
     counts = finetune.work(run, tmp_path / "out")
     assert 0 < counts["cut"]["dev"] < 21
+    assert "longer than 12 tokens and read in windows: " in caplog.text
+    shown = {"counts": {"finetune": counts}, "settings": {"finetune.long_documents": "windows"}}
+    page = render({**everything(run), **shown, "labelled": {"rows": [], "splits": {}}})
+    assert "Longer than 12 tokens and read in windows: " in page
     assert any("layers.1" in name for name in counts["transfer"]["new_tensors"])
     for name in ("model", "scratch/seed-0"):
         settings = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / name).config

@@ -61,8 +61,10 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
         unknown[split] = only_unknown(tokenizer, ids)
         if unknown[split]:
             log.warning("finetune: %d documents of %s hold no piece that the tokenizer knows", unknown[split], split)
+    sizes = ", ".join(f"{len(data.ids):,} {split} documents" for split, data in splits.items())
+    way = "read in windows" if settings.long_documents == "windows" else "cut"
     cuts = " and ".join(f"{count:,} of {split}" for split, count in cut.items())
-    log.info("finetune: %s, %d classes; longer than %d tokens and cut: %s", _sizes(splits), len(labels), length, cuts)
+    log.info("finetune: %s, %d classes; longer than %d tokens and %s: %s", sizes, len(labels), length, way, cuts)
     bench = Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, run.input("encode"), out)
     return bench, {
         "documents": {split: len(rows) for split, rows in documents.items()},
@@ -77,7 +79,3 @@ def suit_windows(model: Any, bench: Bench) -> None:
     """Have ``model`` say in its configuration how long the windows of documents are, if it reads windows."""
     if bench.settings.long_documents == "windows":
         model.config.window_tokens = bench.tokenizer.model_max_length
-
-
-def _sizes(splits: dict[str, Labelled]) -> str:
-    return ", ".join(f"{len(data.ids):,} {split} documents" for split, data in splits.items())

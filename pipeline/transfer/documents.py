@@ -22,11 +22,12 @@ READING_BATCH = 32
 
 
 def encode(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[Ids, int]:
-    """The token ids of each text, special tokens included; and how many texts have more than ``length`` and were cut.
+    """The token ids of each text, special tokens included; and how many texts have more than ``length`` tokens.
 
-    How, says ``long_documents`` in the settings that the tokenizer is saved with: ``head`` keeps the beginning,
-    ``head_tail`` the first three quarters of ``length`` and the last one (arXiv 1905.05583). ``windows`` keeps all, as
-    windows of ``length`` tokens that overlap by a quarter, laid end to end: ``in_windows`` takes them apart.
+    What becomes of those, says ``long_documents`` in the settings that the tokenizer is saved with: ``head`` keeps the
+    beginning, ``head_tail`` the first three quarters of ``length`` and the last one (arXiv 1905.05583). ``windows``
+    keeps all, as windows of ``length`` tokens that overlap by a quarter, laid end to end: ``in_windows`` takes them
+    apart.
     """
     if not texts:
         return [], 0
