@@ -118,6 +118,15 @@ def test_bad_steps_at_the_same_place_again_end_the_run_with_the_remedy(
         train_in("run")
 
 
+def test_a_run_that_diverges_too_late_for_a_way_back_is_not_done(
+    train_in: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"learning_rate": 1e9, "max_steps": 3, "evaluations": 1}
+    monkeypatch.setitem(globals(), "SETTINGS", SETTINGS.model_copy(update=changes))
+    with pytest.raises(UsageError, match=r"diverged in its last steps: delete .* lower pretrain.learning_rate"):
+        train_in("run")
+
+
 def test_a_run_with_bad_steps_and_a_way_back_is_resumed_exactly(
     faults: dict[tuple[int, int], float], stops: list[int], train_in: Train, tmp_path: Path
 ) -> None:

@@ -46,6 +46,8 @@ def train(
             if session.accelerator.is_main_process:
                 write_json(path, plan._asdict())
             model, figures = _attempt(session, plan, out, tokens_per_byte, stop)
+            if not math.isfinite(figures["valid_nats"]):
+                raise UsageError(f"training diverged in its last steps: {_slower(session, out)}")
             return model, plan, figures
         except DivergedError as error:
             plan = _detour(session, plan, out, error.good)
@@ -62,10 +64,7 @@ def train(
 def _detour(session: Session, plan: Plan, out: Path, good: int) -> Plan:
     """The plan that reads other blocks from step ``good`` on (PaLM's remedy: arXiv 2204.02311, section 5.1)."""
     if good in plan.detours:
-        raise UsageError(
-            f"training diverged after step {good} and again on other blocks: delete {out} and lower "
-            f"pretrain.learning_rate (it is {session.settings.learning_rate:g})"
-        )
+        raise UsageError(f"training diverged after step {good} and again on other blocks: {_slower(session, out)}")
     if session.accelerator.is_main_process:
         what = f"{BAD_IN_A_ROW} steps in a row had a spike of the loss or a gradient that is not finite"
         log.warning("pretrain: %s: back to step %d, and on with other blocks", what, good)
@@ -73,6 +72,10 @@ def _detour(session: Session, plan: Plan, out: Path, good: int) -> Plan:
             shutil.rmtree(later)
     session.accelerator.wait_for_everyone()
     return plan._replace(detours=(*plan.detours, good))
+
+
+def _slower(session: Session, out: Path) -> str:
+    return f"delete {out} and lower pretrain.learning_rate (it is {session.settings.learning_rate:g})"
 
 
 def _attempt(
