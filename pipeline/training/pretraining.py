@@ -47,7 +47,7 @@ def train(
                 write_json(path, plan._asdict())
             model, figures = _attempt(session, plan, out, tokens_per_byte, stop)
             if not math.isfinite(figures["valid_nats"]):
-                raise UsageError(f"training diverged in its last steps: {_slower(session, out)}")
+                raise UsageError(f"training diverged in its last steps: {_remedy(session, out)}")
             return model, plan, figures
         except DivergedError as error:
             plan = _detour(session, plan, out, error.good)
@@ -64,7 +64,7 @@ def train(
 def _detour(session: Session, plan: Plan, out: Path, good: int) -> Plan:
     """The plan that reads other blocks from step ``good`` on (PaLM's remedy: arXiv 2204.02311, section 5.1)."""
     if good in plan.detours:
-        raise UsageError(f"training diverged after step {good} and again on other blocks: {_slower(session, out)}")
+        raise UsageError(f"training diverged after step {good} and again on other blocks: {_remedy(session, out)}")
     if session.accelerator.is_main_process:
         what = f"{BAD_IN_A_ROW} steps in a row had a spike of the loss or a gradient that is not finite"
         log.warning("pretrain: %s: back to step %d, and on with other blocks", what, good)
@@ -74,7 +74,7 @@ def _detour(session: Session, plan: Plan, out: Path, good: int) -> Plan:
     return plan._replace(detours=(*plan.detours, good))
 
 
-def _slower(session: Session, out: Path) -> str:
+def _remedy(session: Session, out: Path) -> str:
     return f"delete {out} and lower pretrain.learning_rate (it is {session.settings.learning_rate:g})"
 
 
