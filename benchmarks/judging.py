@@ -23,5 +23,5 @@ def right_when_left_out(bench: Bench, seed: int, folds: Sequence[int]) -> npt.ND
     """Which documents of ``folds`` a network that has not learned from their fold is right on."""
     outcomes = (learn(Job("full", seed, f"fold {fold}", fold), bench)[1] for fold in folds)
     table = np.concatenate([probabilities(outcome) for outcome in outcomes])
-    left_out = [document for fold in folds for document in held_out(bench.splits)[fold]]
+    left_out = [document for fold in folds for document in held_out(bench.splits["train"])[fold]]
     return right(table.argmax(-1), np.asarray(bench.splits["train"].classes())[left_out])

@@ -20,7 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.program import add_run_arguments, guarded, run_of
 from pipeline.recipe import BESIDE, IN_PLACE_OF_FINETUNE, LINE, upstream
 from pipeline.text.wikipedias import SIB200, sib200_name
-from pipeline.transfer.given import is_multi_label, read_labelled, require_curve, require_strategy
+from pipeline.transfer.given import read_labelled, require_curve, require_strategy
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def bring_up_to_date(arguments: argparse.Namespace) -> None:
         if name == "extract" and learner_of(stages):
             documents, _ = read_labelled(run)  # what fetch has brought must do, before an hour is spent
             if asked == "curve":
-                require_curve(multi_label=is_multi_label(documents["train"]))
+                require_curve(documents)
         stage, forced = LINE.get(name), run.force and name == asked
         reason = artifacts.why_stale(stage, run) if stage else "asked for"
         if reason is None and not forced:

@@ -28,7 +28,7 @@ from pipeline.recipe import LINE
 from pipeline.reporting import learning
 from pipeline.reporting.page import render
 from pipeline.transfer.bench import Bench, open_bench
-from pipeline.transfer.given import require_curve, require_strategy
+from pipeline.transfer.given import read_labelled, require_curve, require_strategy
 from pipeline.transfer.joining import frozen_body
 from pipeline.transfer.networks import settle_layers
 from pipeline.transfer.side_by_side import side_by_side
@@ -51,9 +51,9 @@ NETWORKS = ("network", "scratch")  # the kinds that take long
 def work(run: Run) -> None:
     require_upstream(LINE["finetune"], run)
     require_strategy("curve", run.config.finetune)
+    require_curve(read_labelled(run)[0])
     folder = run.folder / "curve"
     opened, _ = open_bench(run, folder)
-    require_curve(multi_label=opened.splits["train"].multi_label)
     bench = with_dev(opened)
     labels = len(bench.splits["train"].ids)
     sizes = sorted({size for size in run.config.curve.sizes if size < labels} | {labels})

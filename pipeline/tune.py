@@ -25,8 +25,8 @@ from pipeline.recipe import LINE
 from pipeline.text.documents import Document, write_jsonl
 from pipeline.transfer.bench import Bench, open_bench
 from pipeline.transfer.classifier import configuration
-from pipeline.transfer.given import FOLDS, require_strategy
-from pipeline.transfer.networks import Job, learn, network_strategy, settle_layers
+from pipeline.transfer.given import require_strategy
+from pipeline.transfer.networks import Job, held_out, learn, network_strategy, settle_layers
 
 NETWORKS: tuple[str, ...] = get_args(Finetune.model_fields["network"].annotation)
 OWN = "of_the_run"  # whether a trial has the run's own settings
@@ -104,7 +104,7 @@ def tried(bench: Bench, changes: dict[str, Any], number: int) -> dict[str, float
     """Accuracy, loss in nats a document and seconds of one network that learns by the ``changes``, or one a fold."""
     changed = bench._replace(settings=bench.settings.model_copy(update=changes))
     strategy = network_strategy(changed.settings)
-    folds = [None] if "dev" in bench.splits else range(FOLDS)
+    folds = [None] if "dev" in bench.splits else range(len(held_out(bench.splits["train"])))
     outcomes = [learn(Job(strategy, 0, f"trial-{number}", fold), changed)[1] for fold in folds]
     last = [outcome["epochs"][-1] for outcome in outcomes]
     return {

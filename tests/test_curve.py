@@ -130,6 +130,9 @@ def test_a_run_that_transfers_nothing_or_has_too_few_documents_has_no_curve(
     with pytest.raises(UsageError, match=r"60 documents .* curve\.sizes"):
         curve.work(run)
     assert not (run.folder / "curve").exists(), "nothing was begun"
+    one = {"train": upstream.documents("train", 60), "dev": upstream.documents("dev", 1)}
+    with pytest.raises(UsageError, match="one document of dev"):
+        curve.work(_run(tmp_path, splits=one))
     with pytest.raises(UsageError, match="transfers nothing"):
         curve.work(_run(tmp_path, "finetune.strategy=scratch"))
 

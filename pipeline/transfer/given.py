@@ -72,10 +72,12 @@ def require_strategy(program: str, settings: Finetune) -> None:
         raise UsageError(f"finetune.strategy={settings.strategy} transfers {lack}: name another for {program}")
 
 
-def require_curve(*, multi_label: bool) -> None:
-    """UsageError: documents have several labels, and no curve is drawn over these."""
-    if multi_label:
+def require_curve(documents: dict[str, list[Document]]) -> None:
+    """UsageError: no curve can be drawn over the ``documents`` of these splits."""
+    if is_multi_label(documents["train"]):
         raise UsageError("a curve is drawn over documents with one label each, and these have several")
+    if len(documents.get("dev", ())) == 1:
+        raise UsageError("one document of dev measures no curve: add some, or leave `labelled.dev` out")
 
 
 def class_order(run: Run) -> list[str]:

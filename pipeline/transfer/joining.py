@@ -53,8 +53,7 @@ def join(bench: Bench, outcomes: dict[Job, Any]) -> dict[str, Any]:
         truth = bench.splits["dev"].truth()
         linear_probabilities = fitted.probabilities(bench.texts["dev"], vectors["dev"])
     else:
-        measurable, truth, linear_probabilities = _left_out(bench, vectors["train"], chosen)
-        network_probabilities = [table[measurable] for table in network_probabilities]
+        truth, linear_probabilities = _left_out(bench, vectors["train"], chosen)
     choice = settle(bench.settings.strategy, network_probabilities, linear_probabilities, truth)
     accuracies = ", ".join(f"{name} {each['accuracy']:.3f}" for name, each in choice["evidence"].items())
     log.info("finetune: right on documents that none has learned from: %s; %s answers", accuracies, choice["answer"])
@@ -82,24 +81,19 @@ def _piece_vectors(bench: Bench, width: int) -> npt.NDArray[np.float32]:
     return np.asarray(shared.cpu().numpy())
 
 
-def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[npt.NDArray[np.bool_], Truth, Table]:
+def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[Truth, Table]:
     """Cross-validate the linear classifier on train, fold after fold.
 
-    Returns which documents can be measured (documents, bool, in the order of the folds); and, of those, the truth and
-    the probabilities (documents, classes) by a classifier that has not seen their fold. The only document of a class
-    cannot be measured: a classifier that has not seen it does not know the class.
+    Returns the truth of the documents that are left out, in the order of the folds, and the probabilities (documents,
+    classes) by a classifier that has not seen their fold.
     """
-    texts, truth = bench.texts["train"], bench.splits["train"].truth()
-    measurable = np.full(len(texts), True) if truth.ndim == 2 else np.bincount(truth)[truth] > 1
-    order, tables = [], []
-    for fold in held_out(bench.splits):
-        left_out = [i for i in fold if measurable[i]]
+    texts, train = bench.texts["train"], bench.splits["train"]
+    truth, parts, tables = train.truth(), held_out(train), []
+    for left_out in parts:
         kept = sorted({*range(len(texts))} - {*left_out})
-        if left_out:
-            fitted = linear.fit([texts[i] for i in kept], vectors[kept], truth[kept], chosen)
-            tables.append(fitted.probabilities([texts[i] for i in left_out], vectors[left_out]))
-        order += fold
-    return measurable[order], truth[order][measurable[order]], np.concatenate(tables)
+        fitted = linear.fit([texts[i] for i in kept], vectors[kept], truth[kept], chosen)
+        tables.append(fitted.probabilities([texts[i] for i in left_out], vectors[left_out]))
+    return truth[np.concatenate(parts)], np.concatenate(tables)
 
 
 def settle(strategy: str, networks: Sequence[Table], linear: Table, truth: npt.ArrayLike) -> dict[str, Any]:

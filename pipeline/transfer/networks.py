@@ -1,6 +1,7 @@
 """The networks that a run fine-tunes: every seed of its strategy, the folds of a cross-validation, and the control."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import geometric_mean, mean
@@ -36,7 +37,7 @@ class Job(NamedTuple):
 
 def train_all(bench: Bench) -> dict[Job, Any]:
     """Train what is not there yet; the outcome of every network, in order."""
-    crossed, others = jobs(bench.settings, "dev" in bench.splits)
+    crossed, others = jobs(bench.settings, 0 if "dev" in bench.splits else len(held_out(bench.splits["train"])))
     # the folds first: the seeds ask for their temperature
     return train_each(crossed, bench) | train_each(others, bench)
 
@@ -94,11 +95,11 @@ def _after_a_third(bench: Bench, layers: int) -> dict[str, float]:
     return {"accuracy": last["dev_accuracy"], "nats": last["dev_nats"]}
 
 
-def jobs(settings: Finetune, has_dev: bool) -> tuple[list[Job], list[Job]]:
-    """Everything to train: the folds where there is no dev split; the strategy's seeds and the control's."""
+def jobs(settings: Finetune, folds: int) -> tuple[list[Job], list[Job]]:
+    """Everything to train: ``folds``, none beside a dev split; the seeds of the strategy, and of the control."""
     strategy = network_strategy(settings)
     own = [Job(strategy, seed, f"seed-{seed}") for seed in range(settings.seeds)]
-    crossed = [] if has_dev else [Job(strategy, 0, f"folds/fold-{fold}", fold) for fold in range(FOLDS)]
+    crossed = [Job(strategy, 0, f"folds/fold-{fold}", fold) for fold in range(folds)]
     control = [Job("scratch", seed, f"scratch/seed-{seed}") for seed in range(settings.seeds)]
     if strategy == "features":  # no network learns
         return [], control
@@ -160,9 +161,17 @@ def calibrate(bench: Bench, model: Any, dev: Labelled | None) -> dict[str, Any]:
     return outcome
 
 
-def held_out(splits: dict[str, Labelled]) -> list[list[int]]:
-    """Without a dev split: the documents of train, by index, that each fold leaves out."""
-    return folds(splits["train"].classes(), FOLDS)
+def held_out(train: Labelled) -> list[list[int]]:
+    """Without a dev split: the documents of ``train``, by index, that each fold leaves out.
+
+    The only document of a class is in none: whoever learns has to know every class. Where that leaves fewer documents
+    than ``FOLDS``, each is a fold.
+    """
+    classes = train.classes()
+    sizes = Counter(classes)
+    several = [i for i, label in enumerate(classes) if train.multi_label or sizes[label] > 1]
+    parts = folds([classes[i] for i in several], FOLDS)
+    return [[several[i] for i in part] for part in parts if part]
 
 
 def unseen_probabilities(outcomes: dict[Job, Any]) -> list[Table]:
@@ -190,7 +199,7 @@ def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Lab
     data = splits["train"]
     if fold is None:
         return data, splits.get("dev")
-    left_out = held_out(splits)[fold]
+    left_out = held_out(data)[fold]
     kept = sorted({*range(len(data.ids))} - {*left_out})
     return data.part(kept), data.part(left_out)
 

@@ -13,7 +13,7 @@ from pipeline.transfer.bench import Bench
 from pipeline.transfer.documents import folds
 from pipeline.transfer.given import FOLDS
 from pipeline.transfer.joining import JOINING, mixed, settle
-from pipeline.transfer.networks import Job, learn, network_strategy, probabilities
+from pipeline.transfer.networks import Job, held_out, learn, network_strategy, probabilities
 
 
 def kinds(settings: Finetune) -> list[str]:
@@ -41,14 +41,9 @@ def with_dev(bench: Bench) -> Bench:
 
 
 def leaving_out(bench: Bench, fold: int) -> Bench:
-    """``bench`` with a fold of train in the place of dev, and the other folds as train.
-
-    The only document of a class is in no fold: it stays in train, which has to know every class.
-    """
-    train, classes = bench.splits["train"], bench.splits["train"].classes()
-    sizes = Counter(classes)
-    several = [i for i, label in enumerate(classes) if sizes[label] > 1]
-    left_out = [several[i] for i in folds([classes[i] for i in several], FOLDS)[fold]]
+    """``bench`` with a fold of train in the place of dev, and all else as train."""
+    train = bench.splits["train"]
+    left_out = held_out(train)[fold]
     texts = bench.texts | {"dev": [bench.texts["train"][i] for i in left_out]}
     kept = sorted({*range(len(train.ids))} - {*left_out})
     return subset(bench._replace(splits={**bench.splits, "dev": train.part(left_out)}, texts=texts), kept)
