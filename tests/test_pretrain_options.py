@@ -16,7 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from pipeline.config import Model
-from pipeline.errors import Interrupted
+from pipeline.errors import Interrupted, UsageError
 from pipeline.training import masked, planning
 from pipeline.training.averaging import WeightMean
 from pipeline.training.planning import Tried
@@ -145,6 +145,7 @@ def test_attention_is_by_the_other_implementation_where_it_is_faster_and_the_sam
     tried = {"": Tried(0.5, 0.1), other: Tried(seconds, 0.1)}
     monkeypatch.setattr(planning, "ALTERNATIVES", {"cpu": other})
     monkeypatch.setattr(planning, "_trial", lambda _session, plan: tried[plan.attention])
+    monkeypatch.setattr(planning, "can_compile", lambda: True)
     monkeypatch.setattr("pipeline.training.session.compile_layers", lambda _model: None)
 
     def planned(**settings: Any) -> Plan:
@@ -161,6 +162,20 @@ def test_attention_is_by_the_other_implementation_where_it_is_faster_and_the_sam
     assert not planned(max_minutes=10, compile="always", attention="blocks").attention
 
 
+def test_without_a_compiler_auto_does_without_and_always_is_refused(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "can_compile", lambda: False)
+    monkeypatch.setattr(planning, "_trial", lambda _session, _plan: Tried(100.0, 0.1))
+
+    def planned(compile: str) -> Plan:
+        return planning.make_plan(small_session(tokenizer, 4, 16, max_steps=10, compile=compile), 4, time.monotonic())
+
+    assert not planned("auto").compiled
+    with pytest.raises(UsageError, match=r"compile=always needs a C\+\+ compiler"):
+        planned("always")
+
+
 def test_an_implementation_of_attention_that_does_not_run_here_is_left_out(
     tokenizer: PreTrainedTokenizerFast,
     tmp_path: Path,
@@ -168,6 +183,7 @@ def test_an_implementation_of_attention_that_does_not_run_here_is_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(planning, "ALTERNATIVES", {"cpu": "flex_attention"})  # it has no backward pass on a CPU
+    monkeypatch.setattr(planning, "can_compile", lambda: True)
     monkeypatch.setattr("pipeline.training.session.compile_layers", lambda _model: None)
     session = small_session(tokenizer, 4, 16, max_steps=2, compile="always")
     session = replace(session, train=session.train._replace(separator=3), valid=session.valid._replace(separator=3))

@@ -9,6 +9,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch.distributed.tensor import DTensor
 
 from pipeline.console import log
+from pipeline.errors import UsageError
 from pipeline.model.attention import ALTERNATIVES
 from pipeline.training.compilation import can_compile
 from pipeline.training.masked import summed_loss
@@ -27,13 +28,18 @@ def make_plan(session: Session, micro_batch: int, began: float) -> Plan:
     """Settle precision, compilation, attention and the number of steps, trying some steps where that takes a
     measurement.
 
-    A budget of time counts from ``began`` (time.monotonic).
+    A budget of time counts from ``began`` (time.monotonic). UsageError: it is to compile, and cannot.
     """
     settings = session.settings
     precision = settle_precision(settings.precision, session.accelerator.device)
     trial = Plan(1000, precision, False, micro_batch, settings.evaluations)
     everywhere = all(gather_object([can_compile()]))
-    wanted = settings.compile == "always" or (settings.compile == "auto" and everywhere)
+    if settings.compile == "always" and not everywhere:
+        raise UsageError(
+            "pretrain.compile=always needs a C++ compiler and Python's headers (Debian: g++ and python3-dev): "
+            "install them, or leave it at auto"
+        )
+    wanted = settings.compile != "never" and everywhere
     plan = [_for_minutes(session, trial, wanted, began) if settings.max_minutes else _for_steps(session, trial, wanted)]
     broadcast_object_list(plan)  # rank 0's clock is everyone's
     return plan[0]
