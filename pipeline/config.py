@@ -224,6 +224,9 @@ class Finetune(Settings):
     )
     lora_rank: int = Field(8, ge=1, description="width of the adapters: lora, which wants a higher learning_rate")
     layer_decay: float = Field(1.0, gt=0, le=1, description="of the rate from a layer to the one below it")
+    share_updates: bool = Field(
+        True, description="what embeddings learn moves those of other pieces, too, by their spelling and company"
+    )
     reinitialised_layers: int = Field(0, ge=0, description="layers drawn anew, from the top (arXiv 2006.05987)")
     pooling: Literal["auto", "cls", "mean", "max", "attention"] = Field(
         "auto",

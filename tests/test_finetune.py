@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import upstream
@@ -35,6 +36,7 @@ from pipeline.transfer.documents import (
     require_same_tokenizer,
     require_vocabulary,
 )
+from pipeline.transfer.pieces import Pieces
 
 LABELS = sorted(upstream.WORDS)
 ROOT = Path(__file__).parents[1]
@@ -174,7 +176,10 @@ def test_how_many_layers_train_is_chosen_on_documents_that_none_has_learned_from
     data = labelled([[1, 2]] * 6, [0, 1] * 3, 2)
     splits = {"train": data} | ({"dev": data} if dev else {})
     settings = Finetune(strategy="last_layers", layers="auto", epochs=9)
-    opened = bench.Bench(Accelerator(cpu=True), settings, tmp_path, None, ["a", "b"], splits, {}, tmp_path, tmp_path)
+    nothing = Pieces(np.zeros((0, 8), np.float32), np.zeros((0, 8), np.int32))
+    opened = bench.Bench(
+        Accelerator(cpu=True), settings, tmp_path, None, ["a", "b"], splits, {}, nothing, tmp_path, tmp_path
+    )
     with caplog.at_level("INFO"):
         assert networks.settle_layers(opened).settings.layers == 4
     assert tried == [("last_layers", None if dev else 0, layers, 3) for layers in (1, 2, 4, 6)]

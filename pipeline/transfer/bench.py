@@ -17,6 +17,7 @@ from pipeline.training.processes import await_folder, processes
 from pipeline.transfer import classifier
 from pipeline.transfer.documents import encode, only_unknown, require_same_tokenizer
 from pipeline.transfer.given import all_labels, class_order, is_multi_label, read_labelled, single_documents
+from pipeline.transfer.pieces import Pieces, known_pieces
 from pipeline.transfer.targets import of_ordered
 from pipeline.transfer.training import Labelled
 
@@ -31,6 +32,7 @@ class Bench(NamedTuple):
     labels: list[str]  # the classes, in the order of the logits
     splits: dict[str, Labelled]  # train and, where there is one, dev
     texts: dict[str, list[str]]  # of the same documents
+    pieces: Pieces  # what is known of the tokenizer's
     encoded: Path  # the folder of the corpus that the checkpoint has read
     out: Path  # the folder to work in
 
@@ -49,7 +51,8 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     await_folder(accelerator, out)
     classifier.quiet_transformers()
     tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
-    length = longest_input(classifier.scratch(checkpoint, labels, 0, settings)[0], settings.max_length_tokens)
+    network = classifier.scratch(checkpoint, labels, 0, settings)[0]
+    length = longest_input(network, settings.max_length_tokens)
     tokenizer.model_max_length = length
     tokenizer.init_kwargs["long_documents"] = settings.long_documents  # saved with it, for all who read texts by it
     splits, cut, unknown = {}, {}, {}
@@ -65,7 +68,9 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     way = "read in windows" if settings.long_documents == "windows" else "cut"
     cuts = " and ".join(f"{count:,} of {split}" for split, count in cut.items())
     log.info("finetune: %s, %d classes; longer than %d tokens and %s: %s", sizes, len(labels), length, way, cuts)
-    bench = Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, run.input("encode"), out)
+    encoded = run.input("encode")
+    pieces = known_pieces(accelerator, tokenizer, encoded, network.config.hidden_size)
+    bench = Bench(accelerator, settings, checkpoint, tokenizer, labels, splits, texts, pieces, encoded, out)
     return bench, {
         "documents": {split: len(rows) for split, rows in documents.items()},
         "cut": cut,

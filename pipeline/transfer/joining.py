@@ -5,15 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from accelerate.utils import broadcast
 from transformers import AutoModelForMaskedLM
 
 from pipeline.console import log
 from pipeline.metrics import decisions
 from pipeline.metrics.decisions import Table, Truth
-from pipeline.model.piece_vectors import WIDE, piece_vectors
-from pipeline.text.encoded import blocks, stream
+from pipeline.text.encoded import stream
 from pipeline.transfer import linear, shipped
 from pipeline.transfer.baseline import no_vectors
 from pipeline.transfer.bench import Bench, suit_windows
@@ -22,7 +19,6 @@ from pipeline.transfer.networks import Job, held_out, unseen_probabilities
 from pipeline.transfer.shipped import Frozen
 
 JOINING = ("auto", "hybrid", "features")  # strategies
-STRETCH = 512  # tokens of the corpus that stand together, where pieces keep company
 SHARES = tuple(round(share / 10, 1) for share in range(1, 10))  # of the network
 
 
@@ -65,20 +61,9 @@ def frozen_body(bench: Bench) -> tuple[Body, dict[str, Table]]:
     network = AutoModelForMaskedLM.from_pretrained(bench.checkpoint, use_safetensors=True).base_model
     suit_windows(network, bench)
     weights = token_weights(stream(bench.encoded, "train"), bench.tokenizer.all_special_ids, len(bench.tokenizer))
-    body = Body(network, _piece_vectors(bench, network.config.hidden_size), weights)
+    body = Body(network, bench.pieces.company, weights)
     pad = bench.tokenizer.pad_token_id
     return body, {split: embeddings(bench.accelerator, body, data.ids, pad) for split, data in bench.splits.items()}
-
-
-def _piece_vectors(bench: Bench, width: int) -> npt.NDArray[np.float32]:
-    """By the main process for all: in their last bits they depend on its threads."""
-    special, vocabulary = np.array(bench.tokenizer.all_special_ids), len(bench.tokenizer)
-    vectors = np.zeros((vocabulary, width), np.float32)
-    if bench.accelerator.is_main_process:
-        stretches = blocks(bench.encoded, "train", min(STRETCH, len(stream(bench.encoded, "train"))))
-        vectors = piece_vectors(stretches, vocabulary, width, special, seed=0, window=WIDE)
-    shared: torch.Tensor = broadcast(torch.from_numpy(vectors).to(bench.accelerator.device))
-    return np.asarray(shared.cpu().numpy())
 
 
 def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[Truth, Table]:

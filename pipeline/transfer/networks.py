@@ -139,7 +139,11 @@ def learn(job: Job, bench: Bench) -> tuple[Any, dict[str, Any]]:
     require_vocabulary(bench.splits["train"].ids, model)
     data, dev = _parts(bench.splits, job.fold)
     pad = bench.tokenizer.pad_token_id
-    epochs = train(bench.accelerator, model, pad, data, dev, bench.settings, strategy, job.seed)
+    pieces = bench.pieces
+    if strategy == "scratch":  # company comes from unlabelled text, which the control knows nothing of
+        pieces = pieces._replace(company=np.zeros_like(pieces.company))
+    shared = pieces if bench.settings.share_updates else None
+    epochs = train(bench.accelerator, model, pad, data, dev, bench.settings, strategy, job.seed, shared)
     last, seconds = epochs[-1], sum(row["seconds"] for row in epochs)
     figures = ", ".join(
         f"{name} {last[name]:.3f}" for name in ("loss_nats", "dev_nats", "dev_accuracy") if name in last

@@ -20,8 +20,9 @@ from pipeline.training.loop import Batch, adamw, draw_by, fit, to_device, warmup
 from pipeline.training.precision import settle_precision
 from pipeline.transfer.classifier import is_multi_label, temperature
 from pipeline.transfer.documents import Ids, collate, encode, epoch_batches, in_windows, reading_batches
+from pipeline.transfer.entries import shared_parameters, training_entries
 from pipeline.transfer.lora import adapters, add_adapters
-from pipeline.transfer.seen_entries import training_seen_entries
+from pipeline.transfer.pieces import Pieces
 from pipeline.transfer.strategies import Phase, depths, phases, rates
 from pipeline.transfer.targets import targets
 
@@ -56,8 +57,11 @@ def train(
     settings: Finetune,
     strategy: str,
     seed: int,
+    pieces: Pieces | None = None,
 ) -> list[dict[str, Any]]:
     """Train ``model`` in place and return a row an epoch: losses in nats a document, accuracy on ``dev``, seconds.
+
+    Where the embedding table trains, its entries share what they learn by what is known of ``pieces``, if anything.
 
     All epochs are run and the last weights kept: the rate has come down to zero, and some 100 dev documents choose
     between epochs by chance more than by merit (arXiv 2006.04884 trains long and keeps the last, too).
@@ -80,11 +84,11 @@ def train(
 
     depth = depths(model)
     adapted = add_adapters(model, settings.lora_rank) if strategy == "lora" else None
-    depth |= dict.fromkeys(adapters(model), 0)
+    depth |= dict.fromkeys(adapters(model), 0) | dict.fromkeys(shared_parameters(model), max(depth.values()))
     seen = {token for tokens in data.ids for token in tokens}
     for phase, start, end in stretches(phases(strategy, settings, 1 + max(depth.values())), len(batches)):
         factors = rates(phase, settings, depth)
-        with training_seen_entries(model, seen) if phase.parts is None else contextlib.nullcontext():
+        with training_entries(model, seen, pieces) if phase.parts is None else contextlib.nullcontext():
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(name in factors)
             fit(
