@@ -109,6 +109,7 @@ def test_the_mask_of_flex_attention_says_what_the_one_of_scores_says(
     ("settings", "says"),
     [
         (Model(type="gpt2"), "model.type `gpt2` is no encoder that can be trained here"),
+        (Model(type="nomic_bert"), "model.type `nomic_bert` is no encoder that can be trained here"),
         (Model(type="mobilebert", size="tiny"), "model.type `mobilebert` is no encoder that can be trained here"),
         (Model(size="tiny", config={"num_attention_heads": 7}), "model.config does not suit `modernbert`"),
         (Model(size="tiny", config={"mlp_dropout": "some"}), "model.config does not suit `modernbert`: .*mlp_dropout"),

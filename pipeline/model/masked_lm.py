@@ -22,10 +22,11 @@ SIZES = {  # layers, width, heads
 }
 
 # What transformers has a masked-LM head for and this project cannot train from a size: there is a decoder, too (bart,
-# mbart, mvp); they see (modernvbert, ultravbert); their layers stand in blocks (funnel) or know languages (xmod); or
-# what comes out of them is of another width than their embeddings, or has none to give back (the rest).
+# mbart, mvp); they see (modernvbert, ultravbert); their layers stand in blocks (funnel) or know languages (xmod); their
+# classifiers do not load the body that was pretrained (gte, jina, nomic, ultrabert); or what comes out of them is of
+# another width than their embeddings, or has none to give back (the rest).
 UNFIT = {"bart", "mbart", "mvp", "modernvbert", "ultravbert", "funnel", "xmod"}
-UNFIT |= {"esm", "mobilebert", "perceiver", "squeezebert"}
+UNFIT |= {"gte", "jina_embeddings_v3", "nomic_bert", "ultrabert", "esm", "mobilebert", "perceiver", "squeezebert"}
 FAMILIES = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES} - UNFIT
 
 FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
