@@ -108,7 +108,7 @@ class Encode(Settings):
 
 
 class Model(Settings):
-    type: str = Field("modernbert", description="any encoder family that transformers' Auto classes know")
+    type: str = Field("modernbert", description="the family: most encoders that transformers' Auto classes know")
     size: Literal["auto", "tiny", "mini", "small", "base"] = Field(
         "small",
         description="tiny 2×128, mini 4×256, small 6×256, base 12×768; auto: by budget and corpus, docs/pretraining.md",

@@ -1,4 +1,4 @@
-"""Masked language models of any encoder family that transformers knows, in four sizes."""
+"""Masked language models of most encoder families that transformers knows, in four sizes."""
 
 import contextlib
 from collections.abc import Iterator
