@@ -95,11 +95,11 @@ def _after_a_third(bench: Bench, layers: int) -> dict[str, float]:
     return {"accuracy": last["dev_accuracy"], "nats": last["dev_nats"]}
 
 
-def jobs(settings: Finetune, folds: int) -> tuple[list[Job], list[Job]]:
-    """Everything to train: ``folds``, none beside a dev split; the seeds of the strategy, and of the control."""
+def jobs(settings: Finetune, parts: int) -> tuple[list[Job], list[Job]]:
+    """Everything to train: ``parts`` folds, none beside a dev split; the seeds of the strategy, and of the control."""
     strategy = network_strategy(settings)
     own = [Job(strategy, seed, f"seed-{seed}") for seed in range(settings.seeds)]
-    crossed = [Job(strategy, 0, f"folds/fold-{fold}", fold) for fold in range(folds)]
+    crossed = [Job(strategy, 0, f"folds/fold-{fold}", fold) for fold in range(parts)]
     control = [Job("scratch", seed, f"scratch/seed-{seed}") for seed in range(settings.seeds)]
     if strategy == "features":  # no network learns
         return [], control
