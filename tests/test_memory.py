@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import UsageError
 from pipeline.training import masked
-from pipeline.training.memory import is_out_of_memory
+from pipeline.training.memory import give_back, is_out_of_memory
 from pipeline.training.pretraining import train
 
 
@@ -76,3 +76,25 @@ def test_memory_for_not_even_one_block_ends_the_run_with_the_remedy(
     with pytest.raises(UsageError, match=r"set pretrain.length_tokens lower"):
         train(small_session(tokenizer, 16, 16, max_steps=1), tmp_path, time.monotonic(), 1.0)
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_what_was_freed_between_blocks_in_use_goes_back_to_the_system() -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process whose memory nothing else has cut up
+        kept, given_back = pool.apply(_megabytes_before_and_after)
+    assert kept > 100  # else the C library needs no telling
+    assert given_back < 50
+
+
+def _megabytes_before_and_after() -> tuple[float, float]:
+    """What this process holds more than at first, when it has freed most of what it took; and once it is given back."""
+
+    def megabytes() -> float:
+        return int(Path("/proc/self/statm").read_text("utf-8").split()[1]) * resource.getpagesize() / 2**20
+
+    first = megabytes()
+    blocks = [bytes(2**16) for _ in range(4096)]  # 256 MB
+    some = blocks[63::64]
+    del blocks
+    kept = megabytes() - first
+    give_back()
+    return kept, megabytes() - first - len(some) / 16  # these are still in use

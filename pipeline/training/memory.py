@@ -1,5 +1,8 @@
 """Running out of memory, and what to do about it."""
 
+import ctypes
+from contextlib import suppress
+
 import torch
 
 from pipeline.console import log
@@ -29,3 +32,13 @@ def halved(micro_batch: int) -> int:
         micro_batch // 2,
     )
     return micro_batch // 2
+
+
+def give_back() -> None:
+    """Return to the system what glibc keeps of memory that was freed; other C libraries keep little, and are let be.
+
+    What is freed between blocks still in use it keeps, and networks one after the other leave blocks in use all over:
+    ten of them, of 1,000 documents of 256 tokens, came to four gigabytes where one takes two.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

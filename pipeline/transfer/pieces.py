@@ -14,6 +14,7 @@ from accelerate.utils import broadcast
 
 from pipeline.model.piece_vectors import WIDE, piece_vectors
 from pipeline.text.encoded import blocks, stream
+from pipeline.training.memory import give_back
 
 STRETCH = 512  # tokens of the corpus that stand together, where pieces keep company
 NGRAMS = range(2, 6)  # characters
@@ -43,6 +44,7 @@ def _company(
     if accelerator.is_main_process:
         stretches = blocks(encoded, "train", min(STRETCH, len(stream(encoded, "train"))))
         vectors = piece_vectors(stretches, vocabulary, width, np.array(special), seed=0, window=WIDE)
+        give_back()
     shared: torch.Tensor = broadcast(torch.from_numpy(vectors).to(accelerator.device))
     return np.asarray(shared.cpu().numpy())
 

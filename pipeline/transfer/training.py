@@ -17,6 +17,7 @@ from pipeline.console import progress
 from pipeline.metrics.decisions import Table, Truth, decided, measured, probabilities
 from pipeline.model.attention import suit_attention
 from pipeline.training.loop import Batch, adamw, draw_by, fit, to_device, warmup_stable_decay
+from pipeline.training.memory import give_back
 from pipeline.training.precision import settle_precision
 from pipeline.transfer.classifier import is_multi_label, temperature
 from pipeline.transfer.documents import Ids, collate, encode, epoch_batches, in_windows, reading_batches
@@ -103,6 +104,7 @@ def train(
                 precision=precision,
             )
             accelerator.free_memory()
+            give_back()
     if adapted:
         adapted.merge_and_unload()
     return epochs.rows
