@@ -30,7 +30,7 @@ from pipeline.transfer.baseline import as_linear, no_vectors, tfidf_svm, without
 from pipeline.transfer.classifier import quiet_transformers
 from pipeline.transfer.given import class_order, is_multi_label
 from pipeline.transfer.joining import mixed
-from pipeline.transfer.linear import Linear
+from pipeline.transfer.linear import Choice, Linear
 from pipeline.transfer.shipped import Frozen, classify, load, save_frozen
 from pipeline.transfer.static import SAMPLE_WORDS, fasttext_logistic
 
@@ -67,7 +67,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     decide = partial(decisions.decided, multi_label=true.ndim == 2)
     # by kind of classifier, one a seed
     answers = {name: [decide(each) for each in seeds.values()] for name, seeds in probabilities.items()}
-    fitted = baselines(run, labels)
+    fitted = baselines(run, labels, Choice(**choice["linear"]) if "linear" in choice else None)
     answers |= {name: [classes] for name, classes in baseline_answers(run, fitted, texts, labels).items()}
     ordered = bool(class_order(run))
     measured = measure(answers, true, len(labels), run.config.score.resamples, ordered=ordered)
@@ -180,10 +180,10 @@ def training_documents(run: Run, labels: list[str]) -> tuple[list[str], Truth]:
     return [row["text"] for row in train], truth(train, labels)
 
 
-def baselines(run: Run, labels: list[str]) -> dict[str, Linear]:
-    """Linear classifiers of characters, fitted on the same training documents."""
+def baselines(run: Run, labels: list[str], with_body: Choice | None = None) -> dict[str, Linear]:
+    """Linear classifiers of characters, fitted on the same training documents. ``with_body``: what finetune settled."""
     learned = training_documents(run, labels)
-    return {"tfidf_svm": as_linear(tfidf_svm(*learned), *learned), "lexical": without_body(*learned)}
+    return {"tfidf_svm": as_linear(tfidf_svm(*learned), *learned), "lexical": without_body(*learned, with_body)}
 
 
 def baseline_answers(run: Run, fitted: dict[str, Linear], texts: list[str], labels: list[str]) -> dict[str, Truth]:

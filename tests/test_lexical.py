@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from pipeline.metrics.decisions import decided
+from pipeline.transfer import linear
 from pipeline.transfer.baseline import no_vectors, without_body
 from pipeline.transfer.lexical import RatioWeights
 
@@ -40,3 +41,19 @@ def test_the_linear_classifier_does_without_a_body(multi_label: bool) -> None:
     fitted, asked = without_body(texts, truth), ["ଧାନ ଚାଷ", "ଖେଳ"]
     predicted = decided(fitted.probabilities(asked, no_vectors(asked)), multi_label=multi_label)
     assert predicted.tolist() == ([[1, 0], [0, 1]] if multi_label else [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("machine", "lexical", "known"), [("svm", True, True), ("logistic", True, False), ("svm", False, False)]
+)
+def test_what_is_best_of_characters_is_not_measured_again_where_it_is_known(
+    machine: str, lexical: bool, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, truth = ["ଚାଷୀ ଧାନ ରୁଏ", "ଧାନ ଚାଷ ଭଲ", "ଖେଳ ଦେଖିଲେ", "ଭଲ ଖେଳ ହେଲା"] * 5, np.array([0, 0, 1, 1] * 5)
+    vectors = np.random.default_rng(0).normal(size=(20, 2, 4))
+    with_body = linear.choose(texts, vectors, truth, machine, lexical=lexical)
+    anew, none = without_body(texts, truth), no_vectors(texts)
+    if known:
+        monkeypatch.delattr(linear, "choose")
+    fitted = without_body(texts, truth, with_body)
+    assert fitted.probabilities(texts, none).tolist() == anew.probabilities(texts, none).tolist()

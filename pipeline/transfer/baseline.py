@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pipeline.metrics.decisions import Truth
 from pipeline.transfer import linear
-from pipeline.transfer.linear import Linear
+from pipeline.transfer.linear import Choice, Linear
 
 
 def tfidf_svm(texts: Sequence[str], truth: npt.ArrayLike) -> Any:
@@ -26,10 +26,18 @@ def tfidf_svm(texts: Sequence[str], truth: npt.ArrayLike) -> Any:
     return make_pipeline(tfidf(), OneVsRestClassifier(svm) if np.ndim(truth) == 2 else svm).fit(list(texts), truth)
 
 
-def without_body(texts: Sequence[str], truth: Truth) -> Linear:
-    """The classifier of ``linear``, fitted without a body: its vectors are ``no_vectors``."""
+def without_body(texts: Sequence[str], truth: Truth, with_body: Choice | None = None) -> Linear:
+    """The classifier of ``linear``, fitted without a body: its vectors are ``no_vectors``.
+
+    ``with_body``: what the same documents settled for one with a body, if known. Characters come first there, so what
+    is best of them alone need not be measured again, which takes minutes where documents are long.
+    """
     learned = no_vectors(texts)
-    return linear.fit(texts, learned, truth, linear.choose(texts, learned, truth, "svm", lexical=True))
+    if with_body and with_body.lexical and with_body.machine == "svm":
+        chosen = with_body._replace(weights=())
+    else:
+        chosen = linear.choose(texts, learned, truth, "svm", lexical=True)
+    return linear.fit(texts, learned, truth, chosen)
 
 
 def as_linear(tfidf_svm: Any, texts: Sequence[str], truth: Truth) -> Linear:
