@@ -236,7 +236,11 @@ class Finetune(Settings):
     dropout: float | None = Field(None, ge=0, lt=1, description="rate of every dropout; null: as pretrained")
     r_drop: float = Field(0, ge=0, description="weight of two dropouts' disagreement in the loss (arXiv 2106.14448)")
     dropout_samples: int = Field(1, ge=1, description="dropouts of the head at once, whose losses are averaged")
-    label_smoothing: float = Field(0, ge=0, lt=1, description="share of each target spread evenly over the classes")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
+        "auto",
+        description="share of each target spread evenly over the classes; auto: 0.1 of a document's one label, where "
+        "classes have no order",
+    )
     class_weights: Literal["none", "balanced"] = Field("none", description="balanced: all classes weigh the same")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where it is measured to be faster"

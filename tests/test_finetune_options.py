@@ -131,15 +131,24 @@ def test_dropout_is_set_everywhere(tmp_path: Path, family: str) -> None:
 
 def test_targets_are_smoothed_and_classes_balanced() -> None:
     given = np.eye(4, dtype=np.float32)[[0, 0, 0, 1, 1, 2]]  # none of the last class
-    assert targets(given, Finetune()).tobytes() == given.tobytes()
+    assert targets(given, Finetune(label_smoothing=0)).tobytes() == given.tobytes()
     smooth = targets(given, Finetune(label_smoothing=0.2))
     assert smooth[0] == pytest.approx([0.85, 0.05, 0.05, 0.05])
-    balanced = targets(given, Finetune(class_weights="balanced"))
+    balanced = targets(given, Finetune(label_smoothing=0, class_weights="balanced"))
     assert balanced.sum(0) == pytest.approx([2, 2, 2, 0])
     assert balanced.sum() == pytest.approx(len(given)), "the rate needs no change"
     both = targets(given, Finetune(label_smoothing=0.2, class_weights="balanced"))
     assert both.sum(1) == pytest.approx(balanced.sum(1))
     assert both[5] == pytest.approx(2 * smooth[5])
+
+
+def test_a_label_is_smoothed_by_itself_and_what_is_smooth_is_not() -> None:
+    label, answer = [0, 1, 0, 0], [0.1, 0.7, 0.1, 0.1]
+    given = np.asarray([label, answer, *of_ordered(4)], np.float32)
+    smooth = targets(given, Finetune())
+    assert smooth[0] == pytest.approx([0.025, 0.925, 0.025, 0.025])
+    assert smooth[1:].tobytes() == given[1:].tobytes()
+    assert targets(given, Finetune(), multi_label=True).tobytes() == given.tobytes()
 
 
 def test_the_target_of_an_ordered_class_falls_off_on_either_side() -> None:

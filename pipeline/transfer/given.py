@@ -56,7 +56,7 @@ def is_multi_label(rows: list[Document]) -> bool:
 
 def require_single(settings: Finetune, *, multi_label: bool) -> None:
     """UsageError: documents have several labels, and ``settings`` ask for what wants one of each."""
-    asked = [name for name in ("r_drop", "label_smoothing") if getattr(settings, name)]
+    asked = [name for name in ("r_drop", "label_smoothing") if getattr(settings, name) not in (0, "auto")]
     asked += ["class_weights"] if settings.class_weights != "none" else []
     asked += ["machine=neighbours"] if settings.machine == "neighbours" else []
     if multi_label and asked:

@@ -10,6 +10,7 @@ from pipeline.config import Finetune
 
 Floats = npt.NDArray[np.float32]
 
+SMOOTHING = 0.1  # of a document's one label (docs/transfer.md)
 FALL = 2.0  # nats from a place to the one beside it: a neighbour has an eighth of what the true class has
 
 
@@ -23,13 +24,18 @@ def of_ordered(count: int) -> Floats:
     return np.asarray(table / table.sum(1, keepdims=True), np.float32)
 
 
-def targets(given: Floats, settings: Finetune) -> Floats:
+def targets(given: Floats, settings: Finetune, *, multi_label: bool = False) -> Floats:
     """``given`` (documents, classes), of rows that sum to 1, smoothed (arXiv 1512.00567) and weighed.
+
+    By itself only a row of one class alone is smoothed: a teacher's answers, and places in an order, are smooth as they
+    are. Where a document may have several classes, ``multi_label``, none is.
 
     Balanced, a document weighs the more the rarer its class is, so that all classes weigh the same together and
     a document 1 on average. A row then sums to its document's weight.
     """
-    smoothing = settings.label_smoothing
+    smoothing: Floats | float = 0.0 if multi_label else SMOOTHING * (given.max(1, keepdims=True) == 1)
+    if settings.label_smoothing != "auto":
+        smoothing = settings.label_smoothing
     smooth = (1 - smoothing) * given + smoothing / given.shape[1]
     if settings.class_weights == "balanced":
         sizes = given.sum(0)

@@ -68,7 +68,7 @@ def train(
     between epochs by chance more than by merit (arXiv 2006.04884 trains long and keeps the last, too).
     """
     windows, documents = in_windows(data.ids, model)
-    data = Labelled(windows, targets(data.targets, settings)[documents], data.multi_label)
+    data = Labelled(windows, targets(data.targets, settings, multi_label=data.multi_label)[documents], data.multi_label)
     suit_attention(model, accelerator.device)
     precision = settle_precision(settings.precision, accelerator.device)
     lengths = [len(tokens) for tokens in data.ids]
