@@ -9,7 +9,6 @@ linear classifier, or both joined) and ``metrics.jsonl`` (a line an epoch). The 
 temperature of its probabilities, fitted on dev. Without a dev split, ``folds/`` holds figures of a cross-validation.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,12 @@ from accelerate.utils import broadcast_object_list
 
 from pipeline.artifacts import Run, sha256
 from pipeline.console import log
+from pipeline.errors import UsageError
 from pipeline.program import stage_main
-from pipeline.text.documents import Document, read_jsonl, write_jsonl
+from pipeline.text.documents import read_jsonl, write_jsonl
+from pipeline.text.passages import passages
 from pipeline.transfer import shipped
-from pipeline.transfer.bench import open_bench
+from pipeline.transfer.bench import Bench, open_bench
 from pipeline.transfer.ensembles import distil, soup
 from pipeline.transfer.joining import JOINING, join
 from pipeline.transfer.networks import best, dev_accuracy, metrics, origin, own, settle_layers, train_all
@@ -29,6 +30,7 @@ from pipeline.transfer.networks import best, dev_accuracy, metrics, origin, own,
 def work(run: Run, out: Path) -> dict[str, Any]:
     opened, counts = open_bench(run, out)
     bench = settle_layers(opened)
+    texts = unlabelled(run, bench) if bench.settings.ship == "distilled" else []
     trained = train_all(bench)
     outcomes = trained | (soup(bench, trained) if bench.settings.ship == "soup" else {})
     choice: dict[str, Any] = (
@@ -37,7 +39,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     candidates = own(outcomes)
     if bench.settings.ship == "distilled":
         (share,) = broadcast_object_list([choice.get("share")])  # known to rank 0
-        pupils = distil(bench, outcomes, share, unlabelled(run))
+        pupils = distil(bench, outcomes, share, texts)
         outcomes, candidates = outcomes | pupils, pupils
         choice |= {"answer": "distilled", "share": 1.0, "teacher_share": share}
     seed = best(candidates).folder if candidates else ""
@@ -59,11 +61,20 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     }
 
 
-def unlabelled(run: Run) -> Iterator[Document]:
-    """The corpus that pupils learn from, without the documents of train, where `labelled.as_corpus` has put them in."""
+def unlabelled(run: Run, bench: Bench) -> list[str]:
+    """Passages for pupils to learn from, as long as the documents of train, which are left out where
+    `labelled.as_corpus` has put them into the corpus. UsageError: there are none.
+    """
     inside = run.config.labelled is not None and run.config.labelled.as_corpus
     rows = read_jsonl(run.input("filter/train.jsonl"))
-    return (row for row in rows if not inside or row["source"] != "labelled")
+    corpus = (row for row in rows if not inside or row["source"] != "labelled")
+    texts = passages(corpus, [len(text) for text in bench.texts["train"]], bench.settings.unlabelled)
+    if not texts:
+        raise UsageError(
+            "finetune.ship=distilled: the corpus has no passage half as long as the labelled documents to learn from: "
+            "add text with `corpus.extra`, or ship another"
+        )
+    return texts
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def find_model(name: str) -> tuple[Path, list[str]]:
     folder = run.input("finetune/model")
     if not folder.is_dir():
         raise UsageError(f"{folder} is missing: run `{run.command('finetune')}`")
-    return folder, _columns(run.config.labelled.model_dump() if run.config.labelled else None)
+    return folder, _columns(_labelled_of(folder))
 
 
 def _labelled_of(folder: Path) -> dict[str, Any] | None:

@@ -67,8 +67,11 @@ def work(run: Run, out: Path) -> dict[str, Any]:
     decide = partial(decisions.decided, multi_label=true.ndim == 2)
     # by kind of classifier, one a seed
     answers = {name: [decide(each) for each in seeds.values()] for name, seeds in probabilities.items()}
-    fitted = baselines(run, labels, Choice(**choice["linear"]) if "linear" in choice else None)
-    answers |= {name: [classes] for name, classes in baseline_answers(run, fitted, texts, labels).items()}
+    train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
+    learned, largest = ([row["text"] for row in train], truth(train, labels)), largest_class(train)
+    fitted = baselines(learned, Choice(**choice["linear"]) if "linear" in choice else None)
+    answers |= {name: [classes] for name, classes in baseline_answers(run, fitted, learned, texts).items()}
+    answers["majority"] = [truth([largest] * len(test), labels)]
     ordered = bool(class_order(run))
     measured = measure(answers, true, len(labels), run.config.score.resamples, ordered=ordered)
 
@@ -90,7 +93,7 @@ def work(run: Run, out: Path) -> dict[str, Any]:
         "answer": answer,
         "parts": {name: figures[name] for name in ANSWERING if name in figures},
         "baselines": {name: figures[name] for name in BASELINES},
-        "largest_class": largest_class(run),
+        "largest_class": largest,
         **judged(measured, "test", shipped, rivals, ours),
     }
     if answer != networks and networks in probabilities:  # what the network is worth without what it is joined with
@@ -175,31 +178,29 @@ def truth(rows: list[Document], labels: list[str]) -> Truth:
     return np.array([labels.index(row["label"]) for row in rows])
 
 
-def training_documents(run: Run, labels: list[str]) -> tuple[list[str], Truth]:
-    train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
-    return [row["text"] for row in train], truth(train, labels)
+def baselines(learned: tuple[list[str], Truth], with_body: Choice | None = None) -> dict[str, Linear]:
+    """Linear classifiers of characters, fitted on the texts and classes that the networks have ``learned`` from.
 
-
-def baselines(run: Run, labels: list[str], with_body: Choice | None = None) -> dict[str, Linear]:
-    """Linear classifiers of characters, fitted on the same training documents. ``with_body``: what finetune settled."""
-    learned = training_documents(run, labels)
+    ``with_body``: what finetune settled.
+    """
     return {"tfidf_svm": as_linear(tfidf_svm(*learned), *learned), "lexical": without_body(*learned, with_body)}
 
 
-def baseline_answers(run: Run, fitted: dict[str, Linear], texts: list[str], labels: list[str]) -> dict[str, Truth]:
-    """The classes by ``fitted``, by word vectors with the same training documents, and by the largest class alone."""
+def baseline_answers(
+    run: Run, fitted: dict[str, Linear], learned: tuple[list[str], Truth], texts: list[str]
+) -> dict[str, Truth]:
+    """The classes of ``texts`` by ``fitted``, and by word vectors that have ``learned`` from the same documents."""
     filtered = read_manifest(run.folder / "filter")
     assert filtered, "the recipe asks for the filter stage first"
     every = max(1, round(filtered["counts"]["kept"]["train"]["words"] / SAMPLE_WORDS))
     corpus = (row["text"] for row in islice(read_jsonl(run.input("filter/train.jsonl")), 0, None, every))
-    fasttext = fasttext_logistic(corpus, *training_documents(run, labels))
+    fasttext = fasttext_logistic(corpus, *learned)
     none = no_vectors(texts)
     answers = {
         name: decisions.decided(each.probabilities(texts, none), multi_label=each.multi_label)
         for name, each in fitted.items()
     }
-    majority = truth([{"label": largest_class(run)["label"]}] * len(texts), labels)
-    return {**answers, "fasttext_logistic": fasttext.predict(texts), "majority": majority}
+    return {**answers, "fasttext_logistic": fasttext.predict(texts)}
 
 
 def offered(fitted: dict[str, Linear], offer: str, labels: list[str], out: Path) -> str:
@@ -210,9 +211,8 @@ def offered(fitted: dict[str, Linear], offer: str, labels: list[str], out: Path)
     return "score/offer"
 
 
-def largest_class(run: Run) -> dict[str, Any]:
+def largest_class(train: list[Document]) -> dict[str, Any]:
     """The class (or the list of labels) with the most training documents, and its share of them."""
-    train = list(read_jsonl(run.input("fetch/labelled/train.jsonl")))
     sizes = Counter(tuple(sorted(labels_of(row))) for row in train)
     ((commonest, count),) = sizes.most_common(1)
     return {"label": [*commonest] if is_multi_label(train) else commonest[0], "share": count / len(train)}

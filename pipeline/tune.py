@@ -86,7 +86,8 @@ def finished(study: optuna.Study) -> list[Any]:
 def suggested(trial: Trial, settings: Finetune, depth: int) -> dict[str, Any]:
     """Settings to try, around those of the run: the network's strategy, and what that strategy obeys."""
     rate, epochs, decay = settings.learning_rate, settings.epochs, settings.layer_decay
-    strategy = trial.suggest_categorical("network", NETWORKS)
+    anew = settings.reinitialised_layers  # they have to train
+    strategy = trial.suggest_categorical("network", [each for each in NETWORKS if each != "lora" or not anew])
     changes: dict[str, Any] = {
         "strategy" if settings.strategy in NETWORKS else "network": strategy,
         "learning_rate": float(f"{trial.suggest_float('learning_rate', rate / 10, rate * 10, log=True):.3g}"),
@@ -95,8 +96,7 @@ def suggested(trial: Trial, settings: Finetune, depth: int) -> dict[str, Any]:
     if strategy not in ("gradual", "lora"):  # the one has its own, the adapters of the other are not told apart
         changes["layer_decay"] = round(trial.suggest_float("layer_decay", min(0.6, decay), 1.0), 3)
     if strategy == "last_layers":
-        own = int(settings.layers)
-        changes["layers"] = trial.suggest_int("layers", min(1, own), max(depth, own))
+        changes["layers"] = trial.suggest_int("layers", max(min(1, int(settings.layers)), anew), depth)
     return changes
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from pipeline import finetune, score
 from pipeline.artifacts import Run
 from pipeline.config import Finetune, load
+from pipeline.errors import UsageError
 from pipeline.text.documents import read_jsonl, write_jsonl
 from pipeline.text.passages import passages
 from pipeline.training.processes import processes
@@ -97,7 +98,7 @@ def test_what_learned_from_all_seeds_is_shipped_as_a_plain_network(
         shipped.classify(processes(), shipped.load(run.input(f"finetune/{name}")), texts) for name in names
     )
     for given in (share, *([0.0] if linear else [])):  # 0: the linear classifier is the teacher
-        data = ensembles.taught(bench, outcomes, given, corpus)
+        data = ensembles.taught(bench, outcomes, given, texts)
         assert len(data.ids) == 60 + 40
         np.testing.assert_array_equal(data.targets[:60], bench.splits["train"].targets)
         teacher = given * (one + two) / 2 + (1 - given) * sum(linear)
@@ -120,10 +121,16 @@ def test_no_passage_is_of_a_document_that_the_teacher_has_learned_from(
     monkeypatch.chdir(tmp_path)
     made = upstream.make_run(tmp_path)
     run = Run(load(made.argument, [f"labelled.as_corpus={str(as_corpus).lower()}"]), made.argument)
-    rows = [{"id": "1", "text": "x", "source": "labelled"}, {"id": "2", "text": "y", "source": "orwiki"}]
+    bench, _ = open_bench(run, tmp_path / "out")
+    one, other = "କ " * 99, "ଖ " * 99
+    rows = [{"id": "1", "text": one, "source": "labelled"}, {"id": "2", "text": other, "source": "orwiki"}]
     write_jsonl(run.input("filter/train.jsonl"), rows)
-    expected = rows[1:] if as_corpus else rows  # else a corpus of the user's own has that name
-    assert list(finetune.unlabelled(run)) == expected
+    (passage, *more) = sorted(finetune.unlabelled(run, bench), reverse=True)
+    assert other.startswith(passage)
+    assert any(map(one.startswith, more)) == (not as_corpus), "else a corpus of the user's own has that name"
+    write_jsonl(run.input("filter/train.jsonl"), [{"id": "1", "text": "କ", "source": "orwiki"}])
+    with pytest.raises(UsageError, match="no passage half as long"):
+        finetune.unlabelled(run, bench)
 
 
 def test_the_more_passages_the_fewer_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

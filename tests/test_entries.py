@@ -10,12 +10,15 @@ import torch
 import upstream
 from accelerate import Accelerator
 from small import labelled
+from tokenizers import Tokenizer, decoders, models
+from transformers import PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from pipeline.config import Finetune
-from pipeline.transfer import classifier, networks, training
+from pipeline.transfer import classifier, networks, pieces, training
 from pipeline.transfer.bench import open_bench
 from pipeline.transfer.entries import shared_parameters, training_entries
-from pipeline.transfer.pieces import Pieces, spelling
+from pipeline.transfer.pieces import Pieces, shared_ngrams
 
 LABELS = sorted(upstream.WORDS)
 SEEN = [1, 2, 5, 7, 8]
@@ -65,7 +68,7 @@ def _pieces(vocabulary: int) -> Pieces:
     company[5], company[9], company[7] = 3 * np.eye(8)[0], np.eye(8)[0], np.eye(8)[1]
     names = ["" if i in (0, 1, 2) else chr(0x4E00 + 3 * i) * 2 for i in range(vocabulary)]
     names[7], names[11] = "_mala", "_malu"
-    return Pieces(company, spelling(names))
+    return Pieces(company, shared_ngrams(names))
 
 
 def _table_after(folder: Path, pieces: Pieces | None, strategy: str = "full") -> tuple[Any, Any]:
@@ -109,9 +112,24 @@ def test_what_is_learned_is_in_the_table_and_nowhere_else(tmp_path: Path) -> Non
 
 
 def test_n_grams_are_those_that_two_pieces_have() -> None:
-    table = spelling(["", "_ab", "ab", "xy"])
+    table = shared_ngrams(["", "_ab", "ab", "xy"])
     assert [np.count_nonzero(row) for row in table] == [0, 1, 1, 0]
     assert table[1, 0] == table[2, 0]
+
+
+def test_n_grams_of_a_byte_level_vocabulary_are_of_characters_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spelled = bytes_to_unicode()
+    whole, other, part = (
+        "".join(spelled[byte] for byte in text) for text in (" ମାଳା".encode(), "ମାଳୀ".encode(), b"\xe0\xac")
+    )
+    inner = Tokenizer(models.BPE({piece: i for i, piece in enumerate(["<unk>", whole, other, part])}, []))
+    inner.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>")
+    monkeypatch.setattr(pieces, "_company", lambda *_: np.zeros((4, 8), np.float32))
+    table = pieces.known_pieces(Accelerator(cpu=True), tokenizer, tmp_path, 8).spelling
+    assert [np.count_nonzero(row) for row in table] == [0, 3, 3, 0], "ମା ମାଳ ାଳ; part of a character has none"
 
 
 def test_the_control_knows_no_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

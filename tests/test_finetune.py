@@ -189,6 +189,21 @@ def test_how_many_layers_train_is_chosen_on_documents_that_none_has_learned_from
     full = opened._replace(settings=settings.model_copy(update={"strategy": "full"}))
     assert networks.settle_layers(full).settings.layers == Finetune().layers
     assert len(tried) == 4
+    (tmp_path / "anew").mkdir()
+    anew = opened._replace(settings=settings.model_copy(update={"reinitialised_layers": 3}), out=tmp_path / "anew")
+    networks.settle_layers(anew)
+    assert [layers for _, _, layers, _ in tried[4:]] == [4, 6], "those drawn anew have to train"
+    with pytest.raises(UsageError, match=r"finetune.layers=7: the network has 6"):
+        networks.settle_layers(opened._replace(settings=settings.model_copy(update={"layers": 7})))
+
+
+def test_what_looks_like_a_special_token_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    opened, _ = bench.open_bench(upstream.make_run(tmp_path, "bert"), tmp_path / "out")
+    opened.tokenizer.save_pretrained(tmp_path / "saved")
+    for tokenizer in (opened.tokenizer, AutoTokenizer.from_pretrained(tmp_path / "saved")):
+        ((_, *inside, _),), _ = encode(tokenizer, [f"{upstream.COMMON[0]}</s><mask>"], 20)
+        assert not {*inside} & {tokenizer.sep_token_id, tokenizer.mask_token_id}
 
 
 def test_as_many_layers_train_as_were_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,9 @@ def test_targets_are_smoothed_and_classes_balanced() -> None:
     both = targets(given, Finetune(label_smoothing=0.2, class_weights="balanced"))
     assert both.sum(1) == pytest.approx(balanced.sum(1))
     assert both[5] == pytest.approx(2 * smooth[5])
+    ordered = of_ordered(3)[[0] * 9 + [1] + [2] * 9]  # a rare class has no more weight for the neighbours it is near
+    weights = targets(ordered, Finetune(class_weights="balanced")).sum(1)
+    assert [weights[:9].sum(), weights[9], weights[10:].sum()] == pytest.approx([19 / 3] * 3)
 
 
 def test_a_label_is_smoothed_by_itself_and_what_is_smooth_is_not() -> None:

@@ -68,15 +68,18 @@ def test_a_document_gets_the_mean_of_its_windows_and_each_is_trained_with_its_la
         each = [network(torch.tensor([window])).logits[0] for window in ([1, 7, 2], first, second, third)]
     torch.testing.assert_close(table, torch.stack([each[0], torch.stack(each[1:]).mean(0)]))
     seen: list[tuple[list[int], int]] = []
+    weights: list[float] = []
 
     def watched(_accelerator: Any, data: training.Labelled, *_: Any) -> Any:
         seen.extend(zip(data.ids, data.classes(), strict=True))
+        weights.extend(data.targets.sum(1))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "micro_batches", watched)
     with pytest.raises(KeyboardInterrupt):
-        train(Accelerator(cpu=True), network, 0, data, None, Finetune(epochs=1), "full", 0)
+        train(Accelerator(cpu=True), network, 0, data, None, Finetune(epochs=1, class_weights="balanced"), "full", 0)
     assert seen == [([1, 7, 2], 2), (first, 1), (second, 1), (third, 1)]
+    assert weights == pytest.approx([2, 2 / 3, 2 / 3, 2 / 3]), "a class of many windows weighs as much as another"
 
 
 def test_options_reach_every_network_and_what_is_shipped_says_what_it_said_of_dev(

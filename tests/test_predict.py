@@ -13,7 +13,8 @@ from conftest import Program
 from transformers import AutoTokenizer, pipeline
 
 from pipeline import predict
-from pipeline.artifacts import write_json
+from pipeline.artifacts import Run, write_json
+from pipeline.config import load
 from pipeline.metrics import calibration
 from pipeline.transfer import classifier
 
@@ -125,6 +126,19 @@ def test_a_folder_inside_a_run_takes_the_columns_of_the_run(
     for folder in (run, run / "finetune/model", run / "score/offer"):
         assert predict.find_model(str(folder))[1] == columns
     assert predict.find_model(str((run / "score/offer").rename(tmp_path / "copy")))[1] == ["text"]
+
+
+def test_a_run_by_its_configuration_takes_the_columns_that_it_was_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = upstream.make_run(tmp_path)
+    run = Run(load(made.argument, ["labelled.train=t.tsv", "labelled.text=[headline,text]"]), made.argument)
+    assert run.config.labelled
+    write_json(run.folder / "fetch/manifest.json", {"settings": {"labelled": run.config.labelled.model_dump()}})
+    (run.folder / "finetune/model").mkdir(parents=True)
+    for name in (made.argument, str(run.folder)):
+        assert predict.find_model(name)[1] == ["headline", "text"], "the command line named them, not the file"
 
 
 def test_half_a_character_in_one_document_stops_none_after_it(model: Path, tmp_path: Path, program: Program) -> None:

@@ -206,10 +206,9 @@ def test_a_baseline_that_is_the_model_to_use_can_be_used(
     monkeypatch.chdir(tmp_path)
     given = upstream.documents("train", 60)
     rows = [{**row, "label": [row["label"]] if multi_label else row["label"]} for row in given]
-    run = upstream.make_run(tmp_path, "bert", {"train": rows})
     labels, asked = sorted(upstream.WORDS), [row["text"] for row in upstream.documents("asked", 30)]
     learned = [str(row["text"]) for row in rows], score.truth(rows, labels)
-    fitted = score.baselines(run, labels)
+    fitted = score.baselines(learned)
     for name in ("tfidf_svm", "lexical"):
         assert score.offered(fitted, name, labels, tmp_path) == "score/offer"
         model = load(find_model(str(tmp_path / "offer"))[0])

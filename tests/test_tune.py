@@ -11,7 +11,7 @@ import upstream
 
 from pipeline import tune
 from pipeline.artifacts import Run
-from pipeline.config import load
+from pipeline.config import Finetune, load
 from pipeline.errors import UsageError
 from pipeline.text.documents import read_jsonl
 from pipeline.transfer import networks
@@ -61,6 +61,7 @@ def test_it_goes_on_where_it_was_stopped_and_names_the_best_settings(
     assert tried[0] == ("full", run.config.finetune), "first the run's own"
     assert len({repr(each) for each in tried}) == 12, "a restart does not repeat what was drawn before it"
     assert {strategy for strategy, _ in tried} <= set(tune.NETWORKS)
+    assert all(Finetune.model_validate(settings.model_dump()) for _, settings in tried), "none that a run would refuse"
     assert all(2e-4 <= settings.learning_rate <= 2e-2 and 1 <= settings.epochs <= 6 for _, settings in tried)
     rows = list(read_jsonl(run.folder / "tune/trials.jsonl"))
     assert len(rows) == 12

@@ -45,12 +45,13 @@ def open_bench(run: Run, out: Path) -> tuple[Bench, dict[str, Any]]:
     documents, labels = read_labelled(run)
     multi_label = is_multi_label(documents["train"])
     target = of_ordered(len(labels)) if class_order(run) else np.eye(len(labels), dtype=np.float32)  # of each class
-    if "dev" not in documents and (single := single_documents(documents["train"])):
+    if "dev" not in documents and not multi_label and (single := single_documents(documents["train"])):
         log.warning("finetune: cross-validation cannot measure classes of a single document: %s", ", ".join(single))
     accelerator = processes()
     await_folder(accelerator, out)
     classifier.quiet_transformers()
-    tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"))
+    # "[SEP]" in a text is text, for all who read by the tokenizer that is saved with a classifier
+    tokenizer = AutoTokenizer.from_pretrained(run.input("tokenizer"), split_special_tokens=True)
     network = classifier.scratch(checkpoint, labels, 0, settings)[0]
     length = longest_input(network, settings.max_length_tokens)
     tokenizer.model_max_length = length

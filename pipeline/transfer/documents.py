@@ -139,6 +139,11 @@ def epoch_batches(lengths: Sequence[int], size: int, seed: int, epoch: int) -> l
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def all_but(left_out: Sequence[int], count: int) -> list[int]:
+    """The other documents of ``count``, by index."""
+    return sorted({*range(count)} - {*left_out})
+
+
 def folds(labels: Sequence[int], count: int) -> list[list[int]]:
     """The documents in ``count`` parts, by index, with each class spread evenly over them."""
     rng = np.random.default_rng(0)

@@ -5,7 +5,6 @@ differ in the order of documents and in dropout: ``networks.learn`` sees to that
 arXiv 1503.02531) wants documents that the teacher has not learned from, so that its probabilities can be believed.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ import torch
 
 from pipeline.console import log
 from pipeline.metrics.decisions import Table
-from pipeline.text.documents import Document
-from pipeline.text.passages import passages
 from pipeline.transfer import classifier, shipped
 from pipeline.transfer.bench import Bench
 from pipeline.transfer.documents import encode
@@ -43,26 +40,24 @@ def soup(bench: Bench, outcomes: dict[Job, Any]) -> dict[Job, Any]:
     return {SOUP: read_outcome(SOUP, bench)}
 
 
-def distil(bench: Bench, outcomes: dict[Job, Any], share: float, corpus: Iterable[Document]) -> dict[Job, Any]:
-    """Write the networks, one a seed, that learned from what would answer in their place, unless they are there; their
-    outcomes. ``share``: that of the seeds in the answer, beside the linear classifier.
+def distil(bench: Bench, outcomes: dict[Job, Any], share: float, texts: list[str]) -> dict[Job, Any]:
+    """Write the networks, one a seed, that learned from what would answer in their place of unlabelled ``texts``,
+    unless they are there; their outcomes. ``share``: that of the seeds in the answer, beside the linear classifier.
     """
     pupils = [Job("distilled", seed, f"distilled/seed-{seed}") for seed in range(bench.settings.seeds)]
     if not all((bench.out / job.folder).exists() for job in pupils):
-        train = taught(bench, outcomes, share, corpus)
+        train = taught(bench, outcomes, share, texts)
         epochs = min(bench.settings.epochs, max(1, round(READINGS / len(train.ids))))
         settings = bench.settings.model_copy(update={"epochs": epochs})
         bench = bench._replace(settings=settings, splits={**bench.splits, "train": train})
     return train_each(pupils, bench)
 
 
-def taught(bench: Bench, outcomes: dict[Job, Any], share: float, corpus: Iterable[Document]) -> Labelled:
-    """The documents of train with their own labels, and passages of ``corpus`` with what the teacher says of them.
+def taught(bench: Bench, outcomes: dict[Job, Any], share: float, texts: list[str]) -> Labelled:
+    """The documents of train with their own labels, and ``texts`` with what the teacher says of them.
 
     The teacher is the mean over the seeds' probabilities in a ``share``, the linear classifier's in the rest.
     """
-    lengths = [len(text) for text in bench.texts["train"]]
-    texts = passages(corpus, lengths, bench.settings.unlabelled)
 
     def teacher_probabilities(folder: str) -> Table:
         return shipped.classify(bench.accelerator, shipped.load(bench.out / folder), texts)

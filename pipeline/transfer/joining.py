@@ -14,6 +14,7 @@ from pipeline.text.encoded import stream
 from pipeline.transfer import linear, shipped
 from pipeline.transfer.baseline import no_vectors
 from pipeline.transfer.bench import Bench, suit_windows
+from pipeline.transfer.documents import all_but
 from pipeline.transfer.embeddings import Body, embeddings, token_weights
 from pipeline.transfer.networks import Job, held_out, unseen_probabilities
 from pipeline.transfer.shipped import Frozen
@@ -75,7 +76,7 @@ def _left_out(bench: Bench, vectors: Table, chosen: linear.Choice) -> tuple[Trut
     texts, train = bench.texts["train"], bench.splits["train"]
     truth, parts, tables = train.truth(), held_out(train), []
     for left_out in parts:
-        kept = sorted({*range(len(texts))} - {*left_out})
+        kept = all_but(left_out, len(texts))
         fitted = linear.fit([texts[i] for i in kept], vectors[kept], truth[kept], chosen)
         tables.append(fitted.probabilities([texts[i] for i in left_out], vectors[left_out]))
     return truth[np.concatenate(parts)], np.concatenate(tables)

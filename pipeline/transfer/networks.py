@@ -12,12 +12,13 @@ import numpy as np
 from pipeline.artifacts import write_json
 from pipeline.config import Finetune
 from pipeline.console import log
+from pipeline.errors import UsageError
 from pipeline.metrics import decisions
 from pipeline.metrics.decisions import Table, fit_temperature
 from pipeline.text.documents import Document
 from pipeline.transfer import classifier
 from pipeline.transfer.bench import Bench, suit_windows
-from pipeline.transfer.documents import folds, require_vocabulary
+from pipeline.transfer.documents import all_but, folds, require_vocabulary
 from pipeline.transfer.given import FOLDS
 from pipeline.transfer.side_by_side import side_by_side
 from pipeline.transfer.training import Labelled, logits, train
@@ -62,19 +63,24 @@ def read_outcome(job: Job, bench: Bench) -> dict[str, Any]:
 def settle_layers(bench: Bench) -> Bench:
     """``bench`` with a number where its settings leave to it how many layers ``last_layers`` trains.
 
-    One network each trains 1, 2, 4 … and all layers, for a third of the epochs. The most accurate on dev (without a dev
-    split, on the first fold of train) is taken, among equals the one with the least loss. A strategy that trains other
-    parts gets the default. Figures are kept in ``layers.json``.
+    One network each trains 1, 2, 4 … and all layers, no fewer than are drawn anew, for a third of the epochs. The most
+    accurate on dev (without a dev split, on the first fold of train) is taken, among equals the one with the least
+    loss. A strategy that trains other parts gets the default. Figures are kept in ``layers.json``. UsageError: a number
+    of layers that the network does not have.
     """
     settings, path = bench.settings, bench.out / LAYERS
-    if settings.layers != "auto":
-        return bench
     if network_strategy(settings) != "last_layers":
-        return bench._replace(settings=settings.model_copy(update={"layers": Finetune().layers}))
+        layers = Finetune().layers if settings.layers == "auto" else settings.layers
+        return bench._replace(settings=settings.model_copy(update={"layers": layers}))
+    depth = classifier.configuration(bench.checkpoint, bench.labels).num_hidden_layers
+    if settings.layers != "auto":
+        if settings.layers > depth:
+            raise UsageError(f"finetune.layers={settings.layers}: the network has {depth}: name so many or fewer")
+        return bench
     if not path.exists():
-        depth = classifier.configuration(bench.checkpoint, bench.labels).num_hidden_layers
-        counts = sorted({*(2**power for power in range(depth.bit_length())), depth})
-        tried = {count: _after_a_third(bench, count) for count in counts}
+        powers = (2**power for power in range(depth.bit_length()))
+        counts = [count for count in powers if settings.reinitialised_layers <= count < depth]
+        tried = {count: _after_a_third(bench, count) for count in [*counts, depth]}
         chosen = min(tried, key=lambda count: (-tried[count]["accuracy"], tried[count]["nats"]))
         accuracies = ", ".join(f"{count} {each['accuracy']:.3f}" for count, each in tried.items())
         where = "dev" if "dev" in bench.splits else "a fold of train"
@@ -204,8 +210,7 @@ def _parts(splits: dict[str, Labelled], fold: int | None) -> tuple[Labelled, Lab
     if fold is None:
         return data, splits.get("dev")
     left_out = held_out(data)[fold]
-    kept = sorted({*range(len(data.ids))} - {*left_out})
-    return data.part(kept), data.part(left_out)
+    return data.part(all_but(left_out, len(data.ids))), data.part(left_out)
 
 
 def own(outcomes: dict[Job, Any]) -> dict[Job, Any]:

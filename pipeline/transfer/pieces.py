@@ -14,6 +14,7 @@ from accelerate.utils import broadcast
 
 from pipeline.model.piece_vectors import WIDE, piece_vectors
 from pipeline.text.encoded import blocks, stream
+from pipeline.text.spelling import spellings
 from pipeline.training.memory import give_back
 
 STRETCH = 512  # tokens of the corpus that stand together, where pieces keep company
@@ -28,12 +29,8 @@ class Pieces(NamedTuple):
 
 def known_pieces(accelerator: Accelerator, tokenizer: Any, encoded: Path, width: int) -> Pieces:
     """Of all pieces of ``tokenizer``: their company in the corpus in the folder ``encoded``, and their spelling."""
-    special = tokenizer.all_special_ids
-    names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))  # as they are marked for the beginnings of words
-    return Pieces(
-        _company(accelerator, encoded, len(names), special, width),
-        spelling(["" if i in special else name for i, name in enumerate(names)]),
-    )
+    names = [(piece or b"").decode("utf-8", "ignore") for piece in spellings(tokenizer)]  # of part of a character: none
+    return Pieces(_company(accelerator, encoded, len(names), tokenizer.all_special_ids, width), shared_ngrams(names))
 
 
 def _company(
@@ -49,7 +46,7 @@ def _company(
     return np.asarray(shared.cpu().numpy())
 
 
-def spelling(names: Sequence[str]) -> npt.NDArray[np.int32]:
+def shared_ngrams(names: Sequence[str]) -> npt.NDArray[np.int32]:
     """The n-grams of each name that another one has, too: (names, MOST)."""
     each = [sorted({name[i : i + n] for n in NGRAMS for i in range(len(name) - n + 1)}) for name in names]
     common = sorted(gram for gram, count in Counter(chain(*each)).items() if count > 1)

@@ -10,7 +10,7 @@ from pipeline.metrics.decisions import Table, Truth
 from pipeline.transfer import linear
 from pipeline.transfer.baseline import tfidf_svm
 from pipeline.transfer.bench import Bench
-from pipeline.transfer.documents import folds
+from pipeline.transfer.documents import all_but, folds
 from pipeline.transfer.given import FOLDS
 from pipeline.transfer.joining import JOINING, mixed, settle
 from pipeline.transfer.networks import Job, held_out, learn, network_strategy, probabilities
@@ -45,8 +45,8 @@ def leaving_out(bench: Bench, fold: int) -> Bench:
     train = bench.splits["train"]
     left_out = held_out(train)[fold]
     texts = bench.texts | {"dev": [bench.texts["train"][i] for i in left_out]}
-    kept = sorted({*range(len(train.ids))} - {*left_out})
-    return subset(bench._replace(splits={**bench.splits, "dev": train.part(left_out)}, texts=texts), kept)
+    splits = {**bench.splits, "dev": train.part(left_out)}
+    return subset(bench._replace(splits=splits, texts=texts), all_but(left_out, len(train.ids)))
 
 
 def subset(bench: Bench, train: Sequence[int]) -> Bench:
@@ -93,7 +93,7 @@ def answer_probabilities(bench: Bench, vectors: dict[str, Table], network: Table
         return linear_probabilities
     joined = linear_probabilities.copy()
     for fifth in folds(truth.tolist(), FOLDS):
-        rest = sorted({*range(len(truth))} - {*fifth})
+        rest = all_but(fifth, len(truth))
         share = settle(settings.strategy, [network[rest]], linear_probabilities[rest], truth[rest])["share"]
         joined[fifth] = mixed(share, network[fifth], linear_probabilities[fifth])
     return joined

@@ -30,16 +30,14 @@ def targets(given: Floats, settings: Finetune, *, multi_label: bool = False) -> 
     By itself only a row of one class alone is smoothed: a teacher's answers, and places in an order, are smooth as they
     are. Where a document may have several classes, ``multi_label``, none is.
 
-    Balanced, a document weighs the more the rarer its class is, so that all classes weigh the same together and
-    a document 1 on average. A row then sums to its document's weight.
+    Balanced, a document weighs the more the rarer its foremost class is, so that all classes weigh the same together
+    and a document 1 on average. A row then sums to its document's weight.
     """
     smoothing: Floats | float = 0.0 if multi_label else SMOOTHING * (given.max(1, keepdims=True) == 1)
     if settings.label_smoothing != "auto":
         smoothing = settings.label_smoothing
     smooth = (1 - smoothing) * given + smoothing / given.shape[1]
     if settings.class_weights == "balanced":
-        sizes = given.sum(0)
-        present = sizes > 0  # a fold of a cross-validation may lack a class
-        weights = np.where(present, len(given) / (present.sum() * np.where(present, sizes, 1)), 0)
-        smooth = smooth * (given @ weights)[:, None]
+        _, place, sizes = np.unique(given.argmax(1), return_inverse=True, return_counts=True)
+        smooth = smooth * (len(given) / (len(sizes) * sizes[place]))[:, None]
     return np.asarray(smooth, np.float32)

@@ -68,7 +68,8 @@ def train(
     between epochs by chance more than by merit (arXiv 2006.04884 trains long and keeps the last, too).
     """
     windows, documents = in_windows(data.ids, model)
-    data = Labelled(windows, targets(data.targets, settings, multi_label=data.multi_label)[documents], data.multi_label)
+    given = targets(data.targets[documents], settings, multi_label=data.multi_label)  # a window counts as a document
+    data = Labelled(windows, given, data.multi_label)
     suit_attention(model, accelerator.device)
     precision = settle_precision(settings.precision, accelerator.device)
     lengths = [len(tokens) for tokens in data.ids]
