@@ -51,7 +51,7 @@ def bring_up_to_date(arguments: argparse.Namespace) -> None:
         require_strategy(asked, run.config.finetune)
     for name in stages:
         if name == "extract" and learner_of(stages):
-            documents, _ = read_labelled(run)  # what fetch has brought must do, before an hour is spent
+            documents, _ = read_labelled(run)  # what fetch has brought must do, before time is spent
             if asked == "curve":
                 require_curve(documents)
         stage, forced = LINE.get(name), run.force and name == asked
@@ -76,7 +76,7 @@ def learner_of(stages: list[str]) -> str | None:
 
 
 def require_documents(stages: list[str], config: Config) -> None:
-    """UsageError, before an hour is spent: a stage among ``stages`` will have no labelled documents."""
+    """UsageError, before time is spent: a stage among ``stages`` will have no labelled documents."""
     labelled = config.labelled
     learner = learner_of(stages)
     if learner and not (labelled and (labelled.train != SIB200 or sib200_name(config.language))):

@@ -127,7 +127,7 @@ Masking = Literal["tokens", "words", "spans"]
 
 class Pretrain(Settings):
     max_minutes: float | None = Field(
-        None, gt=0, description="time budget, turned into steps by a measured warm-up; 60 where no budget is given"
+        None, gt=0, description="time budget, turned into steps by a measured warm-up; 20 where no budget is given"
     )
     max_steps: int | None = Field(None, gt=0, description="optimizer steps")
     max_epochs: float | None = Field(None, gt=0, description="passes over the training text")
@@ -192,7 +192,7 @@ class Pretrain(Settings):
     @model_validator(mode="before")
     @classmethod
     def _one_budget(cls, values: Any) -> Any:
-        """Without a budget an hour; with two it would be unclear which holds."""
+        """Without a budget what served best (docs/ablations.md, How long); with two it would be unclear which holds."""
         if not isinstance(values, dict):
             return values
         given = [k for k in ("max_minutes", "max_steps", "max_epochs") if values.get(k) is not None]
@@ -200,7 +200,7 @@ class Pretrain(Settings):
             raise ValueError(
                 f"give one of max_minutes, max_steps and max_epochs, not {' and '.join(given)}: null the rest"
             )
-        return values if given else {**values, "max_minutes": 60}
+        return values if given else {**values, "max_minutes": 20}
 
     @model_validator(mode="after")
     def _blocks_have_halves(self) -> "Pretrain":

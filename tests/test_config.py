@@ -33,6 +33,7 @@ def test_overrides_are_yaml_and_reach_any_depth(tmp_path: Path) -> None:
     run = _load(tmp_path, "run: a\nlanguage: or\n", "pretrain.max_steps=7", "corpus.extra=[{path: a.txt, weight: 0.5}]")
     assert run.pretrain.max_steps == 7
     assert run.pretrain.max_minutes is None
+    assert _load(tmp_path, "run: a\nlanguage: or\n").pretrain.max_minutes == 20, "where no budget is given"
     assert run.corpus.extra == (config.Extra(path="a.txt", weight=0.5),)
     for sign in "|>#-;,%":
         labelled = _load(tmp_path, "run: a\nlanguage: or\n", f"labelled.separator={sign}").labelled
