@@ -16,7 +16,7 @@ step() {
   srun --wait=120 "$@" || code=$?
   if ((code == 75)); then
     local saved=(-name manifest.json -o -name training.json -o -path '*/checkpoints/*' -o -path '*/extract.part/counts/*')
-    if [[ -z $(find runs -newermt "@$began" \( "${saved[@]}" \) -print -quit) ]]; then
+    if [[ -z $(find runs/ -newermt "@$began" \( "${saved[@]}" \) -print -quit) ]]; then
       echo "stopped by a signal, and nothing was finished or saved in this turn: give the job a longer --time" >&2
       exit 1
     fi

@@ -22,6 +22,8 @@ from pipeline.recipe import BESIDE, IN_PLACE_OF_FINETUNE, LINE, upstream
 from pipeline.text.wikipedias import SIB200, sib200_name
 from pipeline.transfer.given import read_labelled, require_curve, require_strategy
 
+LEFT_BEHIND_S = 120  # for what a child leaves behind to end; what nobody reaps, as in a container, never does
+
 
 def main() -> None:
     names = [*((stage.name, stage.summary) for stage in LINE.values()), *BESIDE.items()]
@@ -112,10 +114,13 @@ def run_and_forward(command: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, *[signal.SIGHUP] * hangs_up):
         signal.signal(number, forward)
     code = child.wait()
+    patience = time.monotonic() + LEFT_BEHIND_S
     with contextlib.suppress(ProcessLookupError):
         if asked:
             os.killpg(child.pid, asked[0])
-        while asked:
+        while asked and time.monotonic() < patience:
+            with contextlib.suppress(ChildProcessError):  # who is the first of a container inherits them
+                os.waitpid(-child.pid, os.WNOHANG)
             os.killpg(child.pid, 0)
             time.sleep(0.1)
     return code

@@ -9,6 +9,7 @@ import fcntl
 import fnmatch
 import hashlib
 import json
+import os
 import platform
 import shlex
 import shutil
@@ -70,6 +71,15 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
+def flush(path: Path) -> None:
+    """Have the file or folder ``path`` on the disk before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """What made ``folder``; None where there is no finished result."""
     try:
@@ -81,15 +91,15 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def external_files(stage: Stage, config: Config) -> list[Path]:
     """The user's own files that ``stage`` starts from; downloads do not count. UsageError: one is missing."""
-    if stage.name == "tokenizer" and config.tokenizer.existing:
-        return files_of(Path(config.tokenizer.existing), TOKENIZER_FILES)
+    if stage.name == "tokenizer":
+        own = config.tokenizer.existing
+        compared = [file for name in config.tokenizer.compare for file in files_below(Path(name))]
+        return [*(files_of(Path(own), TOKENIZER_FILES) if own else []), *compared]
     if stage.name == "pretrain" and config.pretrain.init:
         return files_of(Path(config.pretrain.init), MODEL_FILES)
     if stage.name == "filter" and config.filter.language_model:
         model = Path(config.filter.language_model)
         return [model] if model.is_file() else []  # the stage itself refuses what is none
-    if stage.name == "tokenizer":
-        return [file for name in config.tokenizer.compare for file in files_below(Path(name))]
     return corpus_files(config) if stage.name == "fetch" else []
 
 
@@ -239,6 +249,8 @@ def finish_part(part: Path, about: dict[str, Any], scratch: tuple[str, ...] = ()
     files = [p for p in files if p.parts[0] not in {*ours, *scratch}]
     outputs = {str(p): {"sha256": sha256(part / p), "bytes": (part / p).stat().st_size} for p in files}
     write_json(part / MANIFEST, {**about, "outputs": outputs, "versions": versions(), "git_commit": git_commit()})
+    for name in (*outputs, MANIFEST):  # before checkpoints go below: a machine may fail, too
+        flush(part / name)
     final, old = part.with_suffix(""), part.with_suffix(".old")
     if final.exists():
         shutil.rmtree(old, ignore_errors=True)  # of an attempt that was killed below

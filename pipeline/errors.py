@@ -10,6 +10,10 @@ class UsageError(ValueError):
     """
 
 
+class LocalError(UsageError):
+    """One that other processes of the run may not meet: the one that does tells it."""
+
+
 class Interrupted(BaseException):
     """Training stopped at a step boundary, with a checkpoint, because a signal asked for it."""
 

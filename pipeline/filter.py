@@ -171,10 +171,10 @@ def _report(counts: dict[str, Any]) -> None:
     for name, row in (("train", train), ("valid", valid)):
         log.info("filter: %s documents, %s words kept for %s", f"{row['documents']:,}", f"{row['words']:,}", name)
     if not train["documents"] or not valid["documents"]:
-        why = max(dropped, key=lambda reason: int(dropped[reason])) if dropped else "nothing was read"
+        why = f" (most dropped as: {max(dropped, key=lambda reason: int(dropped[reason]))})" if dropped else ""
         raise UsageError(
             f"of {read['documents']:,} documents {train['documents']:,} are left to train on, {valid['documents']:,} "
-            f"to validate (most dropped as: {why}): add text in corpus.extra, check `language`, or relax filter.*"
+            f"to validate{why}: add text in corpus.extra, check `language`, or relax filter.*"
         )
 
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from pipeline import artifacts, config
 from pipeline.artifacts import Run
 from pipeline.console import RANK, log, speak
-from pipeline.errors import Interrupted, UsageError
+from pipeline.errors import Interrupted, LocalError, UsageError
 from pipeline.parallel import worker_memory_bytes
 from pipeline.recipe import BESIDE, LINE, Stage
 
@@ -129,7 +129,7 @@ def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
     except (UsageError, OSError, SafetensorError) as error:
         if debug:
             traceback.print_exc()
-        if not (RANK and isinstance(error, UsageError)):  # what a user can mend is the same on every rank
+        if not RANK or isinstance(error, LocalError) or not isinstance(error, UsageError):  # others are alike on all
             _complain(_one_line(error))
         code = 2
     else:

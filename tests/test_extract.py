@@ -96,6 +96,16 @@ def test_the_same_bytes_for_every_packing_and_number_of_workers(tmp_path: Path) 
     assert len(results) == 1
 
 
+@pytest.mark.parametrize("before", range(4, 12))
+def test_a_block_may_begin_wherever_a_reading_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    data = xml(*(page(n) for n in range(1, 60)))
+    first, second = bz2.compress(data[:4000]), bz2.compress(data[4000:])
+    monkeypatch.setattr(dump, "READ_BYTES", len(first) + len(b"BZh9") + before)
+    assert run_extract(tmp_path, first + second, "d.xml.bz2")["pages"] == 59
+
+
 def test_finished_shards_of_an_interrupted_attempt_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extract, "SHARD_CHUNKS", 1)
     monkeypatch.setattr(dump, "CHUNK_BYTES", 2000)

@@ -42,10 +42,11 @@ def _train(
     sharded: bool,
     blocks: int,
     slow: bool,
+    blind: bool,
 ) -> None:
     """Train as process ``rank``; where it ``fails``, the last one runs out of memory at the fourth step. Of ``blocks``
     a process takes up to four at once; where these are not eight, a single one is to validate on. Where the last one is
-    ``slow``, by what it measures the run is worth compiling.
+    ``slow``, by what it measures the run is worth compiling; where it is ``blind``, it sees no checkpoint.
     """
     here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": of, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in here.items()} if of > 1 else {})
@@ -61,6 +62,8 @@ def _train(
 
     if fails and rank == of - 1:
         patch("pipeline.training.session.summed_loss", summed_loss).start()
+    if blind and rank == of - 1:
+        patch("pipeline.training.checkpoint.load", lambda *_: None).start()
     if slow:
         patch("pipeline.training.planning.ALTERNATIVES", {"cpu": "sdpa"}).start()
         patch("pipeline.training.session.compile_layers", lambda model: None).start()
@@ -95,13 +98,20 @@ def together(tokenizer: PreTrainedTokenizerFast) -> Callable[..., list[int | Non
     context.set_forkserver_preload(["pipeline.training.pretraining", "small"])
 
     def run(
-        of: int, out: Path, *, fails: bool = False, sharded: bool = False, blocks: int = 8, slow: bool = False
+        of: int,
+        out: Path,
+        *,
+        fails: bool = False,
+        sharded: bool = False,
+        blocks: int = 8,
+        slow: bool = False,
+        blind: bool = False,
     ) -> list[int | None]:
         out.mkdir(exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        rest = (of, port, tokenizer, out, fails, sharded, blocks, slow)
+        rest = (of, port, tokenizer, out, fails, sharded, blocks, slow, blind)
         begun = [context.Process(target=_train, args=(rank, *rest)) for rank in range(of)]
         for process in begun:
             process.start()
@@ -134,6 +144,8 @@ def test_one_of_several_processes_out_of_memory_ends_them_and_the_same_command_g
     assert 2 in together(2, tmp_path, fails=True)
     assert "run the same command again" in (tmp_path / "error").read_text("utf-8")
     assert json.loads((tmp_path / "plan.json").read_text("utf-8"))["micro_batch"] == 2
+    assert 2 in together(2, tmp_path, blind=True)
+    assert "found checkpoints of steps [0, 3]" in (tmp_path / "error").read_text("utf-8")
     assert together(2, tmp_path) == [0, 0]
     assert [step for name, step in _curve(tmp_path) if name == "loss_nats"] == list(range(1, STEPS + 1))
 

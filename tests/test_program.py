@@ -1,8 +1,10 @@
 """Stages as people run them: what runs again, what does not, and how they fail."""
 
+import ctypes
 import errno
 import fcntl
 import json
+import os
 import random
 import re
 import shutil
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Program
+from conftest import ROOT, Program
 
 from pipeline import artifacts
 from pipeline.artifacts import Run, begin, finish_part, write_json
@@ -22,6 +24,7 @@ from pipeline.config import load
 from pipeline.errors import UsageError
 from pipeline.recipe import LINE
 
+PR_SET_CHILD_SUBREAPER = 36  # of <sys/prctl.h>
 LETTERS, VOWELS = "କଖଗଘଚଛଜଝଟଠଡଢଣତଥଦଧନପଫବଭମଯରଲଶଷସହ", ["", "ା", "ି", "ୀ", "ୁ", "େ", "ୋ"]
 
 
@@ -263,6 +266,46 @@ def test_a_signal_reaches_what_a_launcher_started_and_is_waited_for(
     )
     assert ended.returncode == 128 + signal.SIGTERM
     assert (text_run / "saved").exists(), "it had the time to save"
+
+
+def test_what_a_launcher_leaves_behind_is_not_waited_for_when_it_has_ended(text_run: Path, program: Program) -> None:
+    """As the first process of a container does, which inherits all orphans: it reaps them, or nobody."""
+    (text_run / "launcher.py").write_text(
+        "import pathlib, subprocess\nsubprocess.Popen(['sleep', '1'])\npathlib.Path('running').touch()\n"
+        "subprocess.run(['sleep', '60'])\n",
+        "utf-8",
+    )
+    _ran(program("pipeline", "encode", "small.yaml"))
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "pretrain",
+        "small.yaml",
+        "--launcher",
+        f"{sys.executable} launcher.py",
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=text_run,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0),
+    )
+    while process.poll() is None and not (text_run / "running").exists():
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_one_process_alone_may_meet_is_told_by_whichever_it_is(rank: str) -> None:
+    script = (
+        "from pipeline.program import guarded; from pipeline.training.memory import halved; guarded(lambda: halved(1))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "RANK": rank}, cwd=ROOT, capture_output=True
+    )
+    assert b"out of memory with one block" in told.stderr
 
 
 def test_json_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,6 +285,13 @@ def test_the_stage_takes_a_tokenizer_that_exists_as_it_is(tmp_path: Path, monkey
         "tokenizer.json",
         "tokenizer_config.json",
     ]
+    cut = Tokenizer.from_file(str(tmp_path / "old/tokenizer.json"))
+    cut.enable_truncation(4)
+    cut.enable_padding(length=4)
+    cut.save(str(tmp_path / "old/tokenizer.json"))
+    assert work(Run(config.load("or", ["run=t", "tokenizer.existing=old"]), "or"), out) == counts, "measures too"
+    both = ["tokenizer.existing=old", f"tokenizer.compare=[{tmp_path / 'old'}]"]
+    assert len(external_files(LINE["tokenizer"], config.load("or", both))) == 4
     PreTrainedTokenizerFast(tokenizer_object=old).save_pretrained(tmp_path / "plain")
     with pytest.raises(UsageError, match="has no cls token"):
         work(Run(config.load("or", ["run=t", "tokenizer.existing=plain"]), "or"), out)

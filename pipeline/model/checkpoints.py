@@ -7,8 +7,11 @@ from typing import Any
 from pipeline.errors import UsageError
 
 # What a tokenizer and a model are made of: never a log, never a pickle.
-TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
-MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
+TOKENIZER_FILES = (
+    *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model"),
+    "config.json",  # tells the class of a tokenizer that does not tell it itself
+)
+MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
 
 _HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
 
@@ -53,4 +56,6 @@ def load_tokenizer(folder: Path, needed: tuple[str, ...] = ("cls", "sep", "pad",
     for role in needed:
         if getattr(tokenizer, f"{role}_token_id") is None:
             raise UsageError(f"the tokenizer in {folder} has no {role} token, which a masked language model needs")
+    tokenizer.backend_tokenizer.no_truncation()  # as it may have been saved
+    tokenizer.backend_tokenizer.no_padding()
     return tokenizer

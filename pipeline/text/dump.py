@@ -283,7 +283,7 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         data += more
         marks = [mark for mark in _marks(data, max(0, searched)) if mark[0] + 48 <= 8 * len(data)]
         for bit, is_block in marks:
-            if begin is not None:
+            if begin is not None and bit > begin:  # else the same mark, met again in the bytes that are kept
                 yield data[begin // 8 : (bit + 7) // 8], begin % 8, bit - begin // 8 * 8
             begin = bit if is_block else None
         keep = begin // 8 if begin is not None else max(0, len(data) - 8)

@@ -3,12 +3,12 @@
 ``wikitext`` leaves headings as ``== name ==``, list items behind their ``*#:;`` and the three characters below.
 """
 
-import html
 import re
 from collections.abc import Iterator
 
 from pipeline.text.mediawiki import key
 from pipeline.text.script import count_words
+from pipeline.text.unicode import decoded
 
 # XML forbids these characters, so no page holds them.
 GAP = "\x01"  # where something without visible text stood
@@ -137,18 +137,13 @@ def _unquoted(text: str) -> str:
     return _QUOTES.sub(lambda run: "'" if len(run[0]) == 4 else "", text)
 
 
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-
-
 def _clean(line: str) -> str:
     """One line as a reader sees it, with what removed markup left behind mended."""
     quoted, line = "''" in line, line.replace(LINK, "").replace(END, "")
     if quoted:
         line = _unquoted(line)
-    for _ in range(3):
-        if "&" not in line or not _ENTITY.search(line):
-            break
-        line = _ENTITY.sub(lambda entity: html.unescape(entity[0]), line)
+    if "&" in line:
+        line = decoded(line)
     line = _apply(_CLEAN, " ".join(line.split()))
     return _mended(line.lstrip(f"=*#:; {GAP}").rstrip(f"= {GAP}"))
 

@@ -136,6 +136,11 @@ def _apply_rules(text: str, made: Counter[str]) -> str:
     return unicode_form("NFC", text.strip(" \n"))
 
 
+def decoded(text: str) -> str:
+    """``text`` with the characters that its HTML entities stand for."""
+    return _ENTITY.sub(_character, text)
+
+
 def _character(match: "regex.Match[str]") -> str:
     """The character that an entity stands for, however often its ampersand was encoded; unknown names stay."""
     name = match[0].rsplit("&", 1)[-1].removesuffix(";").rsplit(";", 1)[-1]

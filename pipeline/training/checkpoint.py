@@ -5,7 +5,6 @@ that a run needs to go on exactly as if it had never stopped.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 
-from pipeline.artifacts import sha256
+from pipeline.artifacts import flush, sha256
 from pipeline.console import log
 
 KEPT = 2
@@ -56,10 +55,10 @@ def save(
         digests = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         (temporary / "about.json").write_text(json.dumps({"step": step, "sha256": digests, **about}), "utf-8")
         for path in [*temporary.iterdir(), temporary]:
-            _flush(path)
+            flush(path)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
-        _flush(folder)
+        flush(folder)
     except (OSError, SafetensorError, RuntimeError) as error:  # torch.save has no better word for a full disk
         shutil.rmtree(temporary, ignore_errors=True)
         log.warning("checkpoint at step %d not saved (%s); training goes on", step, error)
@@ -109,11 +108,3 @@ def _shared_out(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     if not isinstance(like, DTensor) or tensor.shape != like.shape:
         return tensor
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,7 @@ from contextlib import suppress
 import torch
 
 from pipeline.console import log
-from pipeline.errors import UsageError
+from pipeline.errors import LocalError
 
 WORDS = (
     *("can't allocate memory", "could not create a primitive", "could not create a memory"),  # torch's, oneDNN's
@@ -21,9 +21,9 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def halved(micro_batch: int) -> int:
-    """The micro-batch to try next, in blocks. Raises UsageError: it holds one block already."""
+    """The micro-batch to try next, in blocks. Raises LocalError: it holds one block already."""
     if micro_batch == 1:
-        raise UsageError(
+        raise LocalError(
             "out of memory with one block at a time: set pretrain.length_tokens lower or take a smaller model.size"
         )
     log.warning(

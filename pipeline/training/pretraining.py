@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
 from transformers import PreTrainedModel
 
 from pipeline.artifacts import write_json
 from pipeline.console import log, progress
-from pipeline.errors import UsageError
+from pipeline.errors import LocalError, UsageError
 from pipeline.training import checkpoint
 from pipeline.training.averaging import WeightMean
 from pipeline.training.journal import Journal
@@ -56,8 +57,10 @@ def train(
                 raise
             plan = plan._replace(micro_batch=halved(plan.micro_batch))
             if session.accelerator.num_processes > 1:  # the others wait for this one's gradients, in vain
-                write_json(path, plan._asdict())
-                raise UsageError("one of the processes ran out of memory: run the same command again") from error
+                own = path.with_name(f"plan-{session.accelerator.process_index}.json")  # several may, at once
+                write_json(own, plan._asdict())
+                own.replace(path)
+                raise LocalError("one of the processes ran out of memory: run the same command again") from error
         session.accelerator.free_memory()
 
 
@@ -90,6 +93,8 @@ def _attempt(
     mean, averaged_from = WeightMean(model), plan.steps - math.ceil(settings.average_share * plan.steps)
     new: dict[str, Any] = {"step": 0, "journal": {}, "watch": {}, "figures": {}}
     before = checkpoint.load(out / "checkpoints", model, [*optimizers, mean]) or new
+    if len(found := {*gather_object([before["step"]])}) > 1:
+        raise UsageError(f"processes found checkpoints of steps {sorted(found)} in {out}: run the same command again")
     _announce(session, plan, before["step"])
     watch = Watch(**before["watch"])
     figures: dict[str, Any] = before["figures"]
