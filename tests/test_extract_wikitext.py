@@ -57,6 +57,10 @@ def test_visible_text_stays_and_markup_goes(source: str, text: str) -> None:
     assert not list(residue(text))
 
 
+def test_what_begins_like_an_entity_and_is_none_stays() -> None:
+    assert plain("&section; &sect;") == "&section; §"
+
+
 def test_sentences_of_lists_stay_and_lists_of_names_go() -> None:
     source = "* [[ଏକ]]\n* [[ଦୁଇ]] ସହର\n* ଏହା ଏକ ସମ୍ପୂର୍ଣ୍ଣ ବାକ୍ୟ ଅଟେ ।\n# [http://x ଲିଙ୍କ ଯାହା ଏକ ଉତ୍ସ ଅଟେ ।]"
     assert plain("କ\n" + source) == "କ\nଏହା ଏକ ସମ୍ପୂର୍ଣ୍ଣ ବାକ୍ୟ ଅଟେ ।"
