@@ -91,16 +91,19 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def external_files(stage: Stage, config: Config) -> list[Path]:
     """The user's own files that ``stage`` starts from; downloads do not count. UsageError: one is missing."""
-    if stage.name == "tokenizer":
-        own = config.tokenizer.existing
-        compared = [file for name in config.tokenizer.compare for file in files_below(Path(name))]
-        return [*(files_of(Path(own), TOKENIZER_FILES) if own else []), *compared]
-    if stage.name == "pretrain" and config.pretrain.init:
-        return files_of(Path(config.pretrain.init), MODEL_FILES)
-    if stage.name == "filter" and config.filter.language_model:
-        model = Path(config.filter.language_model)
-        return [model] if model.is_file() else []  # the stage itself refuses what is none
-    return corpus_files(config) if stage.name == "fetch" else []
+    match stage.name:
+        case "fetch":
+            return corpus_files(config)
+        case "filter" if config.filter.language_model:
+            model = Path(config.filter.language_model)
+            return [model] if model.is_file() else []  # the stage itself refuses what is none
+        case "tokenizer":
+            own = config.tokenizer.existing
+            compared = [file for name in config.tokenizer.compare for file in files_below(Path(name))]
+            return [*(files_of(Path(own), TOKENIZER_FILES) if own else []), *compared]
+        case "pretrain" if config.pretrain.init:
+            return files_of(Path(config.pretrain.init), MODEL_FILES)
+    return []
 
 
 def corpus_files(config: Config) -> list[Path]:
@@ -127,10 +130,13 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def ingredients(stage: Stage, run: Run) -> dict[str, Any]:
-    """All that the result of ``stage`` depends on: its settings, and the digest of every input by name."""
+def ingredients(stage: Stage, run: Run, *, own_files: bool = True) -> dict[str, Any]:
+    """All that the result of ``stage`` depends on: its settings, and the digest of every input by name.
+
+    ``own_files=False`` leaves out what the user's own files hold: a dump may take minutes to read.
+    """
     settings = {name: attrgetter(name)(run.config) for name in stage.settings}
-    inputs: dict[str, str] = {}
+    inputs = {str(path): sha256(path) for path in external_files(stage, run.config)} if own_files else {}
     for name in upstream(stage.name)[:-1]:
         patterns = [pattern for pattern in stage.inputs if pattern.split("/")[0] in (name, "*")]
         manifest = read_manifest(run.folder / name) if patterns else None
@@ -145,12 +151,6 @@ def ingredients(stage: Stage, run: Run) -> dict[str, Any]:
         },
         "inputs": inputs,
     }
-
-
-def with_external(stage: Stage, run: Run, wanted: dict[str, Any]) -> dict[str, Any]:
-    """``wanted`` plus the digests of the user's own files that ``stage`` reads."""
-    own = {str(path): sha256(path) for path in external_files(stage, run.config)}
-    return {**wanted, "inputs": {**wanted["inputs"], **own}}
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
@@ -175,14 +175,12 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def why_stale(stage: Stage, run: Run, *, own_files: bool = True) -> str | None:
-    """Why ``stage`` has to run again; None where its result holds. ``own_files=False`` spares hashing a big dump."""
+    """Why ``stage`` has to run again; None where its result holds. ``own_files=False`` takes those as they were."""
     manifest = read_manifest(run.folder / stage.name)
     if manifest is None:
         return "missing"
-    wanted = ingredients(stage, run)
-    if own_files:
-        wanted = with_external(stage, run, wanted)
-    else:
+    wanted = ingredients(stage, run, own_files=own_files)
+    if not own_files:
         own = {k: v for k, v in manifest["inputs"].items() if not any(fnmatch.fnmatchcase(k, p) for p in stage.inputs)}
         wanted["inputs"] |= own
     return difference(manifest, wanted)

@@ -38,8 +38,9 @@ def stage_main(name: str, work: Callable[[Run, Path], dict[str, Any]]) -> NoRetu
 
 def _run_stage(stage: Stage, run: Run, work: Callable[[Run, Path], dict[str, Any]]) -> None:
     artifacts.require_upstream(stage, run)
-    made_from = artifacts.with_external(stage, run, artifacts.ingredients(stage, run))
-    if not run.force and artifacts.why_stale(stage, run) is None:
+    made_from = artifacts.ingredients(stage, run)
+    older = artifacts.read_manifest(run.folder / stage.name)
+    if older and not run.force and not artifacts.difference(older, made_from):
         log.info("%s: up to date", stage.name)
         return
     if RANK:  # the folder is rank 0's to prepare and to finish; `work` waits for it
@@ -129,7 +130,8 @@ def guarded(body: Callable[[], None], *, debug: bool = False) -> NoReturn:
     except (UsageError, OSError, SafetensorError) as error:
         if debug:
             traceback.print_exc()
-        if not RANK or isinstance(error, LocalError) or not isinstance(error, UsageError):  # others are alike on all
+        met_by_all = isinstance(error, UsageError) and not isinstance(error, LocalError)
+        if not (RANK and met_by_all):  # rank 0 tells it
             _complain(_one_line(error))
         code = 2
     else:

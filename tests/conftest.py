@@ -12,6 +12,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from made_up import lines
 
 from pipeline.errors import Interrupted
 
@@ -92,6 +93,15 @@ def program(tmp_path: Path) -> Program:
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     return run
+
+
+@pytest.fixture
+def text_run(tmp_path: Path) -> Path:
+    """The folder of a configuration, ``small.yaml``, whose corpus is one text file of 200 documents."""
+    (tmp_path / "corpus.txt").write_text(lines(200), "utf-8")
+    settings = {"run": "small", "language": "or", "corpus": {"dump": None, "extra": [{"path": "corpus.txt"}]}}
+    (tmp_path / "small.yaml").write_text(json.dumps({**settings, "labelled": None}), "utf-8")
+    return tmp_path
 
 
 @pytest.fixture

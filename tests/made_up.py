@@ -28,7 +28,15 @@ SYLLABLES = [
     "ti",
     "ko",
 ]
+LETTERS, VOWELS = "କଖଗଘଚଛଜଝଟଠଡଢଣତଥଦଧନପଫବଭମଯରଲଶଷସହ", ["", "ା", "ି", "ୀ", "ୁ", "େ", "ୋ"]
 OTHER_SYLLABLES = ["the", "str", "ough", "ing", "wh", "ell", "cht", "ick", "spr", "ump", "ead", "thr"]
+
+
+def lines(count: int) -> str:
+    """That many lines of Odia letters in words that chance has made, alike in nothing."""
+    rng = random.Random(0)
+    words = ["".join(rng.choice(LETTERS) + rng.choice(VOWELS) for _ in range(3)) for _ in range(2000)]
+    return "".join(f"{' '.join(rng.choices(words, k=12))}।\n" for _ in range(count))
 
 
 def lexicon(syllables: Sequence[str], seed: int, size: int = 300) -> list[str]:

@@ -205,8 +205,11 @@ def test_micro_batches_change_speed_and_not_the_curve(pretrain: Any, uninterrupt
 def test_a_time_budget_becomes_a_number_of_steps_that_fits(pretrain: Any, tmp_path: Path) -> None:
     done = pretrain("pretrain.max_steps=null", "pretrain.max_minutes=0.2")
     assert done.returncode == 0, done.stderr
-    counts = json.loads((tmp_path / "runs/demo/pretrain/manifest.json").read_text("utf-8"))["counts"]
-    assert counts["steps"] > 24
+    result = tmp_path / "runs/demo/pretrain"
+    counts = json.loads((result / "manifest.json").read_text("utf-8"))["counts"]
+    plan = json.loads((result / "plan.json").read_text("utf-8"))
+    assert counts["steps"] == plan["steps"] > 24
+    assert plan["steps"] * plan["step_seconds"] < 0.2 * 60
     assert counts["seconds"] < 0.2 * 60 * 2.5, "other programs may begin after the warm-up that was measured"
 
 

@@ -1,11 +1,9 @@
 """Stages as people run them: what runs again, what does not, and how they fail."""
 
 import ctypes
-import errno
 import fcntl
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -17,31 +15,11 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Program
+from made_up import lines
 
-from pipeline import artifacts
-from pipeline.artifacts import Run, begin, finish_part, write_json
-from pipeline.config import load
-from pipeline.errors import UsageError
-from pipeline.recipe import LINE
+from pipeline.recipe import BESIDE, LINE
 
 PR_SET_CHILD_SUBREAPER = 36  # of <sys/prctl.h>
-LETTERS, VOWELS = "କଖଗଘଚଛଜଝଟଠଡଢଣତଥଦଧନପଫବଭମଯରଲଶଷସହ", ["", "ା", "ି", "ୀ", "ୁ", "େ", "ୋ"]
-
-
-def documents(count: int) -> str:
-    """That many lines of words that chance has made, alike in nothing."""
-    rng = random.Random(0)
-    words = ["".join(rng.choice(LETTERS) + rng.choice(VOWELS) for _ in range(3)) for _ in range(2000)]
-    return "".join(f"{' '.join(rng.choices(words, k=12))}।\n" for _ in range(count))
-
-
-@pytest.fixture
-def text_run(tmp_path: Path) -> Path:
-    """A configuration whose corpus is one text file of 200 documents."""
-    (tmp_path / "corpus.txt").write_text(documents(200), "utf-8")
-    settings = {"run": "small", "language": "or", "corpus": {"dump": None, "extra": [{"path": "corpus.txt"}]}}
-    (tmp_path / "small.yaml").write_text(json.dumps({**settings, "labelled": None}), "utf-8")
-    return tmp_path
 
 
 def _ran(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -65,7 +43,7 @@ def test_only_what_is_out_of_date_runs_again(text_run: Path, program: Program) -
     (text_run / "corpus.txt").touch()
     assert _ran(program("pipeline", "filter", "small.yaml")) == [], "never by time"
     with (text_run / "corpus.txt").open("a", encoding="utf-8") as file:
-        file.write(documents(201).splitlines()[-1] + "\n")
+        file.write(lines(201).splitlines()[-1] + "\n")
     changed = program("pipeline", "filter", "small.yaml")
     assert _ran(changed) == ["fetch", "extract", "filter"]
     assert "corpus.txt changed" in changed.stderr
@@ -95,7 +73,7 @@ def test_a_tokenizer_that_is_compared_encodes_nothing_anew(text_run: Path, progr
 def test_what_the_program_advises_after_a_dump_that_is_cut_off_works(text_run: Path, program: Program) -> None:
     pages = "".join(
         f"<page><title>{n}</title><ns>0</ns><id>{n}</id><revision><text>{line}</text></revision></page>"
-        for n, line in enumerate(documents(20).splitlines(), start=1)
+        for n, line in enumerate(lines(20).splitlines(), start=1)
     )
     (text_run / "or.xml").write_text(f"<mediawiki><siteinfo/>{pages}<page>", "utf-8")
     cut = program("pipeline", "extract", "small.yaml", "corpus.dump=or.xml")
@@ -105,20 +83,6 @@ def test_what_the_program_advises_after_a_dump_that_is_cut_off_works(text_run: P
     assert {path.name for path in (text_run / "runs/small/extract").iterdir()} == {
         *("corpus.jsonl", "orwiki.00000.jsonl", "manifest.json")
     }
-
-
-def test_only_training_that_was_begun_under_other_settings_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    run, once, now = Run(load("or"), "or"), *({"settings": {"a": n}, "inputs": {}} for n in (1, 2))
-    for name in ("extract", "pretrain"):
-        (artifacts.open_part(LINE[name], run, once) / "work").touch()
-        assert (artifacts.open_part(LINE[name], run, once) / "work").exists()
-    assert not (artifacts.open_part(LINE["extract"], run, now) / "work").exists()
-    with pytest.raises(UsageError, match="was begun under other settings"):
-        artifacts.open_part(LINE["pretrain"], run, now)
-    assert (run.folder / "pretrain.part/work").exists()
 
 
 def test_a_stage_alone_starts_no_other_and_names_the_remedy(text_run: Path, program: Program) -> None:
@@ -165,7 +129,7 @@ def test_the_manifest_tells_what_made_the_result(text_run: Path, program: Progra
 def test_an_interrupted_stage_leaves_the_older_result_alone(text_run: Path, program: Program) -> None:
     _ran(program("pipeline", "filter", "small.yaml"))
     before = _manifest(text_run, "filter")
-    (text_run / "corpus.txt").write_text(documents(60_000), "utf-8")
+    (text_run / "corpus.txt").write_text(lines(60_000), "utf-8")
     _ran(program("pipeline", "extract", "small.yaml"))
 
     def interrupt(process: subprocess.Popen[str]) -> None:
@@ -276,17 +240,9 @@ def test_what_a_launcher_leaves_behind_is_not_waited_for_when_it_has_ended(text_
         "utf-8",
     )
     _ran(program("pipeline", "encode", "small.yaml"))
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline",
-        "pretrain",
-        "small.yaml",
-        "--launcher",
-        f"{sys.executable} launcher.py",
-    ]
+    launcher = f"{sys.executable} launcher.py"
     process = subprocess.Popen(
-        command,
+        [sys.executable, *["-m", "pipeline", "pretrain", "small.yaml", "--launcher"], launcher],
         cwd=text_run,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0),
@@ -308,91 +264,6 @@ def test_what_one_process_alone_may_meet_is_told_by_whichever_it_is(rank: str) -
     assert b"out of memory with one block" in told.stderr
 
 
-def test_json_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_json(tmp_path / "about.json", {"step": 1})
-
-    def cut_short(path: Path, text: str, encoding: str) -> None:
-        with path.open("w", encoding=encoding) as file:
-            file.write(text[:5])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", cut_short)
-    with pytest.raises(OSError, match="No space"):
-        write_json(tmp_path / "about.json", {"step": 2})
-    assert json.loads((tmp_path / "about.json").read_bytes()) == {"step": 1}
-
-
-def test_a_stage_that_cannot_write_its_manifest_goes_on_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    part = tmp_path / "pretrain.part"
-    begin(part, {"settings": {}, "inputs": {}})
-    (part / "model").touch()
-    (part / "checkpoints/step-9").mkdir(parents=True)
-    (part / "checkpoints/step-9/weights").touch()
-    (tmp_path / "pretrain").mkdir()
-    (tmp_path / "pretrain.old/left").mkdir(parents=True)
-
-    def full(path: Path, value: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(artifacts, "write_json", full)
-        with pytest.raises(OSError, match="No space"):
-            finish_part(part, {}, ("checkpoints",))
-    assert (part / "begun.json").exists(), "by which the next attempt knows what it goes on with"
-    assert (part / "checkpoints/step-9/weights").exists(), "from which it goes on"
-    (part / "manifest.json").write_text("{", "utf-8")  # as a kill leaves it
-    (part / "manifest.json.tmp").touch()
-    finish_part(part, {}, ("checkpoints",))
-    made = json.loads((tmp_path / "pretrain/manifest.json").read_bytes())
-    assert made["outputs"].keys() == {"model"}
-    assert {path.name for path in tmp_path.iterdir()} == {"pretrain"}
-    assert {path.name for path in (tmp_path / "pretrain").iterdir()} == {"model", "manifest.json"}
-
-
-def test_a_stage_killed_before_its_result_is_in_place_goes_on_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    part = tmp_path / "pretrain.part"
-    begin(part, {"settings": {}, "inputs": {}})
-    (part / "checkpoints/step-9").mkdir(parents=True)
-
-    def killed(path: Path, _target: Path) -> None:
-        if path == part:
-            raise KeyboardInterrupt
-        path.rename(_target)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            finish_part(part, {}, ("checkpoints",))
-    assert (part / "begun.json").exists()
-    assert (part / "checkpoints/step-9").exists()
-
-
-def test_after_a_mistake_in_the_settings_that_ended_training_at_once_others_are_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    run, stage = Run(load("or"), "or"), LINE["pretrain"]
-    wrong, right = ({"settings": {"type": name}, "inputs": {}} for name in ("brt", "bert"))
-    artifacts.open_part(stage, run, wrong)
-    part = artifacts.open_part(stage, run, right)
-    (part / "plan.json").touch()
-    with pytest.raises(UsageError, match="type: bert → brt"):
-        artifacts.open_part(stage, run, wrong)
-
-
-def test_a_file_that_a_setting_names_is_known_by_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("model.bin").write_bytes(b"one")
-    run = Run(load("or", ["filter.language_model=model.bin"]), "or")
-    before = artifacts.with_external(LINE["filter"], run, {"inputs": {}})
-    Path("model.bin").write_bytes(b"two")
-    assert artifacts.with_external(LINE["filter"], run, {"inputs": {}}) != before
-
-
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(text_run: Path, program: Program) -> None:
     """A file system of 256 KiB, where the right to mount one is given; else a limit on the size of files."""
     runs = text_run / "runs"
@@ -403,7 +274,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(text_run: Path,
     if not mounted:
         pytest.skip("no right to mount a small file system here")
     try:
-        (text_run / "corpus.txt").write_text(documents(5000), "utf-8")
+        (text_run / "corpus.txt").write_text(lines(5000), "utf-8")
         _ran(program("fetch", "small.yaml"))
         done = program("extract", "small.yaml")
         assert done.returncode == 2
@@ -430,8 +301,6 @@ def test_a_defect_of_ours_shows_its_traceback_and_a_users_error_only_with_debug(
 
 
 def test_help_lists_every_stage_in_a_line(program: Program) -> None:
-    from pipeline.recipe import BESIDE, LINE
-
     shown = program("pipeline", "--help").stdout
     for name, summary in [*((stage.name, stage.summary) for stage in LINE.values()), *BESIDE.items()]:
         assert any(line.split() == [name, *summary.split()] for line in shown.splitlines()), name

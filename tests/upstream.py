@@ -85,7 +85,7 @@ def make_run(root: Path, family: str = "bert", splits: dict[str, list[dict[str, 
 
 def finish(run: Run, name: str, fill: Any) -> dict[str, Any]:
     """Do what the stage's program does, with ``fill(part)`` as its work."""
-    made_from = artifacts.with_external(LINE[name], run, artifacts.ingredients(LINE[name], run))
+    made_from = artifacts.ingredients(LINE[name], run)
     part = artifacts.open_part(LINE[name], run, made_from)
     counts = fill(part)
     artifacts.finish_part(part, {"stage": name, **made_from, "counts": counts if isinstance(counts, dict) else {}})
