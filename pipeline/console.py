@@ -15,12 +15,9 @@ RANK = int(os.environ.get("RANK", "0"))  # set by torchrun and `accelerate launc
 
 
 def speak() -> None:
-    """Have what is logged go to standard error; on other ranks than 0, warnings alone."""
-    logging.basicConfig(
-        level=logging.WARNING if RANK else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
-    )
-    for chatty in ("httpx", "urllib3", "filelock", "fsspec", "accelerate", "datasets", "gensim"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    """Have our log go to standard error, on other ranks than 0 its warnings alone; and the warnings of libraries."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    log.setLevel(logging.WARNING if RANK else logging.INFO)
 
 
 def progress(items: Iterable[T] | None = None, **keywords: Any) -> Any:
