@@ -32,12 +32,13 @@ def published(text_run: Path, tokenizer: Any) -> Path:
 
 
 def test_a_labelled_set_comes_from_the_hub(published: Path, text_run: Path, program: Program) -> None:
+    labelled = "labelled={train: team/topics@odia, test: team/topics@odia}"
     with hub(published) as (environment, _):
-        done = program(
-            "fetch", "small.yaml", "labelled={train: team/topics@odia, test: team/topics@odia}", **environment
-        )
+        done = program("fetch", "small.yaml", labelled, **environment)
         assert done.returncode == 0, done.stderr
         none = program("fetch", "small.yaml", "labelled={train: team/nothing}", **environment)
+    offline = program("fetch", "small.yaml", labelled, "--force")
+    assert offline.returncode == 0, offline.stderr
     rows = [json.loads(line) for line in (text_run / "runs/small/fetch/labelled/test.jsonl").open(encoding="utf-8")]
     assert [(row["label"], row["text"]) for row in rows[:2]] == [("a", "test 0"), ("b", "test 1")]
     assert none.returncode == 2
