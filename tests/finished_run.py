@@ -138,8 +138,8 @@ def _scored(rows: list[dict[str, Any]]) -> Result:
         "largest_class": {"label": "culture", "share": 0.31},
         "calibration": {
             "temperature": 1.8,
-            "before": calibration.measured(calibration.at_temperature(table, 1 / 1.8), right),
-            "after": calibration.measured(table, right),
+            "before": calibration.reliability(calibration.at_temperature(table, 1 / 1.8), right),
+            "after": calibration.reliability(table, right),
         },
         **verdict(0.82, evidence, 48, gather.NAMES, "the joined classifier"),
         "network_alone": verdict(0.75, evidence, 48, gather.NAMES, "the transferred network"),

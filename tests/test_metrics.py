@@ -58,9 +58,9 @@ def test_the_temperature_undoes_overconfidence_and_changes_no_answer() -> None:
     hot = calibration.at_temperature(right, 1 / 3)
     assert (hot.argmax(-1) == right.argmax(-1)).all()
     assert np.allclose(calibration.at_temperature(hot, 3), right)
-    assert calibration.measured(hot, true)["ece"] > 0.2
-    assert calibration.measured(right, true)["ece"] < 0.03
-    assert calibration.measured(hot, true)["nats"] > calibration.measured(right, true)["nats"]
+    assert calibration.reliability(hot, true)["ece"] > 0.2
+    assert calibration.reliability(right, true)["ece"] < 0.03
+    assert calibration.reliability(hot, true)["nats"] > calibration.reliability(right, true)["nats"]
 
 
 def test_a_few_documents_that_are_all_right_leave_the_temperature_finite() -> None:
@@ -69,7 +69,7 @@ def test_a_few_documents_that_are_all_right_leave_the_temperature_finite() -> No
 
 def test_the_calibration_error_is_the_gap_in_each_bin_weighted_by_its_documents() -> None:
     table = [[0.75, 0.25]] * 4 + [[0.0, 1.0]] * 2
-    found = calibration.measured(table, [0, 0, 1, 1, 1, 0])
+    found = calibration.reliability(table, [0, 0, 1, 1, 1, 0])
     assert [(b["documents"], b["confidence"], b["accuracy"]) for b in found["bins"]] == [(4, 0.75, 0.5), (2, 1, 0.5)]
     assert [(b["from"], b["to"]) for b in found["bins"]] == [(0.7, 0.8), (0.9, 1.0)]
     assert found["ece"] == pytest.approx((4 * 0.25 + 2 * 0.5) / 6)

@@ -109,7 +109,7 @@ def test_decisions_are_from_a_half_and_right_where_all_are() -> None:
     assert found.tolist() == [[1, 0], [1, 1], [0, 1]]
     assert decisions.right(found, truth).tolist() == [True, False, True]
     nats = -np.log(np.where(truth, table, 1 - table)).sum(1).mean()
-    assert decisions.measured(table, truth) == pytest.approx({"accuracy": 2 / 3, "nats": nats})
+    assert decisions.accuracy_and_nats(table, truth) == pytest.approx({"accuracy": 2 / 3, "nats": nats})
     assert comparison.mcnemar(found, truth, truth)["only_theirs_right"] == 1
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(3000, 2))

@@ -39,7 +39,7 @@ def at_temperature(probabilities: npt.ArrayLike, temperature: float) -> Floats:
     return np.asarray(np.exp(_log_softmax(logs / temperature)))
 
 
-def measured(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any]:
+def reliability(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any]:
     """How far ``probabilities`` (documents, classes) can be believed.
 
     ``ece``: expected calibration error, the mean gap between the probability of the answer and the share of right
@@ -71,17 +71,17 @@ def measured(probabilities: npt.ArrayLike, true: Sequence[int]) -> dict[str, Any
 def before_and_after(
     probabilities: npt.NDArray[Any], true: npt.NDArray[np.integer[Any]], temperature: float | None
 ) -> dict[str, Any]:
-    """``measured`` of ``probabilities`` (documents, classes) at ``temperature``, and as they were without it.
+    """``reliability`` of ``probabilities`` (documents, classes) at ``temperature``, and as they were without it.
 
     ``true``: classes (documents), or 0 and 1 (documents, classes) where a document may have several: each decision then
     counts by itself. Without a temperature there is no before.
     """
     if true.ndim == 2:
         probabilities, true = np.stack([1 - probabilities.ravel(), probabilities.ravel()], 1), true.ravel()
-    after = {"after": measured(probabilities, true.tolist())}
+    after = {"after": reliability(probabilities, true.tolist())}
     if temperature is None:
         return after
-    before = measured(at_temperature(probabilities, 1 / temperature), true.tolist())
+    before = reliability(at_temperature(probabilities, 1 / temperature), true.tolist())
     return {"temperature": temperature, "before": before, **after}
 
 

@@ -35,7 +35,7 @@ def right(decisions: npt.ArrayLike, truth: npt.ArrayLike) -> npt.NDArray[np.bool
     return np.asarray(same.reshape(len(same), -1).all(1))
 
 
-def measured(table: Table, truth: npt.ArrayLike) -> dict[str, float]:
+def accuracy_and_nats(table: Table, truth: npt.ArrayLike) -> dict[str, float]:
     """Accuracy and loss in nats a document of probabilities (documents, classes)."""
     truth = np.asarray(truth)
     likelihood = of_truth(table, truth)

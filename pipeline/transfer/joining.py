@@ -89,11 +89,11 @@ def settle(strategy: str, networks: Sequence[Table], linear: Table, truth: npt.A
     has the least loss, which is steadier than accuracy where documents are few. ``auto`` takes the most accurate of
     the three, the linear classifier first among equals; ``hybrid`` both, and ``features`` the linear classifier.
     """
-    share = min(SHARES, key=lambda share: measured([mixed(share, each, linear) for each in networks], truth)["nats"])
+    share = min(SHARES, key=lambda share: mean_of([mixed(share, each, linear) for each in networks], truth)["nats"])
     evidence = {
-        "linear": {"share": 0.0, **measured([linear], truth)},
-        "joined": {"share": share, **measured([mixed(share, each, linear) for each in networks], truth)},
-        "network": {"share": 1.0, **measured(networks, truth)},
+        "linear": {"share": 0.0, **mean_of([linear], truth)},
+        "joined": {"share": share, **mean_of([mixed(share, each, linear) for each in networks], truth)},
+        "network": {"share": 1.0, **mean_of(networks, truth)},
     }
     answer = {"hybrid": "joined", "features": "linear"}.get(strategy) or max(
         evidence, key=lambda name: (evidence[name]["accuracy"], name == "linear")
@@ -105,7 +105,7 @@ def mixed(share: float, network: Table, linear: Table) -> Table:
     return share * network + (1 - share) * linear
 
 
-def measured(tables: Sequence[Table], truth: npt.ArrayLike) -> dict[str, float]:
+def mean_of(tables: Sequence[Table], truth: npt.ArrayLike) -> dict[str, float]:
     """Accuracy and loss in nats a document, the mean over ``tables``."""
-    each = [decisions.measured(table, truth) for table in tables]
+    each = [decisions.accuracy_and_nats(table, truth) for table in tables]
     return {name: round(float(np.mean([one[name] for one in each])), 4) for name in ("accuracy", "nats")}

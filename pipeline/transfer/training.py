@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from pipeline.config import Finetune
 from pipeline.console import progress
-from pipeline.metrics.decisions import Table, Truth, decided, measured, probabilities
+from pipeline.metrics.decisions import Table, Truth, accuracy_and_nats, decided, probabilities
 from pipeline.model.attention import suit_attention
 from pipeline.training.loop import Batch, adamw, draw_by, fit, to_device, warmup_stable_decay
 from pipeline.training.memory import give_back
@@ -248,7 +248,7 @@ def logits(accelerator: Accelerator, model: Any, ids: Ids, pad: int) -> torch.Te
 
 def evaluation(table: torch.Tensor, data: Labelled) -> dict[str, float]:
     """Loss in nats a document and accuracy, of the logits in ``table`` (documents, classes) against the truth."""
-    measures = measured(probabilities(table.double().numpy(), multi_label=data.multi_label), data.truth())
+    measures = accuracy_and_nats(probabilities(table.double().numpy(), multi_label=data.multi_label), data.truth())
     return {"dev_nats": round(measures["nats"], 6), "dev_accuracy": round(measures["accuracy"], 6)}
 
 
