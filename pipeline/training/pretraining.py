@@ -21,7 +21,7 @@ from pipeline.training.memory import halved, is_out_of_memory
 from pipeline.training.planning import make_plan
 from pipeline.training.session import Plan, Session
 from pipeline.training.stopping import StopRequest
-from pipeline.training.trackers import tracked_by
+from pipeline.training.trackers import start_trackers, tracked_by
 from pipeline.training.watch import BAD_IN_A_ROW, DivergedError, Watch
 
 WAY_BACK_SECONDS = 60  # least time between checkpoints to go back to; one takes some 0.5 s for 6 × 256
@@ -150,8 +150,7 @@ def _announce(session: Session, plan: Plan, first_step: int) -> None:
 def _open_logs(session: Session, out: Path, first_step: int, state: dict[str, Any]) -> Journal:
     """The journal in ``out``, which tells the trackers, too; both go on from ``first_step``."""
     accelerator = session.accelerator
-    # TensorBoard would else draw what an interrupted attempt logged after its last checkpoint, too
-    accelerator.init_trackers("trackers", init_kwargs={"tensorboard": {"purge_step": first_step + 1}})
+    start_trackers(accelerator, out, first_step)
     return Journal(
         out / "metrics.jsonl" if accelerator.is_main_process else Path(os.devnull),
         first_step=first_step,

@@ -1,6 +1,7 @@
 """Where the log goes beside its file: TensorBoard, Weights & Biases and whatever else Accelerate knows."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
@@ -22,6 +23,22 @@ def settle_trackers(wanted: Sequence[str] | str) -> list[str]:
             there = ", ".join(installed) or "none"
             raise UsageError(f"pretrain.trackers: `{name}` is not installed (there is {there}): install or drop it")
     return list(wanted)
+
+
+def start_trackers(accelerator: Accelerator, out: Path, first_step: int) -> None:
+    """Start those of ``accelerator``, which write into ``out``, a stage's folder. UsageError: one does not start."""
+    arguments = {
+        # what an interrupted attempt logged after its last checkpoint would be drawn, too
+        "tensorboard": {"purge_step": first_step + 1},
+        "wandb": {"name": out.parent.name, "dir": str(out)},
+    }
+    try:
+        accelerator.init_trackers("akshara", init_kwargs=arguments)  # the project, or the folder
+    except OSError:
+        raise
+    except Exception as error:  # each has kinds of its own
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise UsageError(f"pretrain.trackers: {reason}: mend that, or leave the tracker out") from error
 
 
 def tracked_by(accelerator: Accelerator) -> Callable[[dict[str, float], int], None]:
