@@ -22,13 +22,14 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from benchmarks.flops import feed_forward, flops_a_token
 from benchmarks.judging import cross_validated, right_when_left_out
 from benchmarks.plain_mlm import packed, valid_nats
 from pipeline import config
 from pipeline.artifacts import Run
 from pipeline.metrics.bootstrap import draws
 from pipeline.metrics.comparison import paired
-from pipeline.model.masked_lm import FAMILY_DEFAULTS, SIZES
+from pipeline.model.masked_lm import SIZES
 from pipeline.training.precision import product_rate
 from pipeline.transfer.bench import open_bench
 from pipeline.transfer.given import FOLDS
@@ -36,21 +37,8 @@ from pipeline.transfer.given import FOLDS
 RUN = Path("runs/benchmark-pretrain")
 PLAIN = RUN / "plain"
 LENGTH = 128  # of a block
-LAYERS, WIDTH, _ = SIZES["small"]
-FEED_FORWARD = int(WIDTH * FAMILY_DEFAULTS["modernbert"]["feed_forward"])
+SIZE = "small"
 ROWS = 4096  # tokens in a micro-batch
-
-
-def flops_a_token(vocabulary: int, hidden_share: float) -> float:
-    """Floating-point operations of a training step for each token of a block: 6 for each weight that multiplies it.
-
-    Layers: query, key, value and output, and the gated feed-forward; scores and their use, 12 × length × width a layer;
-    the last feed-forward, head and decoder at the ``hidden_share`` of tokens that are masked. Norms, softmax and
-    optimizer count for nothing.
-    """
-    attention, feed_forward = 4 * WIDTH**2 + 2 * LENGTH * WIDTH, 3 * WIDTH * FEED_FORWARD
-    everywhere = LAYERS * attention + (LAYERS - 1) * feed_forward
-    return 6 * (everywhere + hidden_share * (feed_forward + WIDTH**2 + WIDTH * vocabulary))
 
 
 def write_texts() -> None:
@@ -63,7 +51,7 @@ def write_texts() -> None:
 
 def ours(config: str, seconds: float) -> dict[str, Any]:
     minutes = f"pretrain.max_minutes={seconds / 60}"
-    _run("-m", "pipeline.pretrain", config, f"run={RUN.name}", "model.size=small", minutes, "--force")
+    _run("-m", "pipeline.pretrain", config, f"run={RUN.name}", f"model.size={SIZE}", minutes, "--force")
     manifest = json.loads((RUN / "pretrain/manifest.json").read_text("utf-8"))
     tokenizer = AutoTokenizer.from_pretrained(RUN / "tokenizer")
     valid = packed(RUN / "valid.txt", tokenizer, LENGTH)[:512]
@@ -122,8 +110,10 @@ def main() -> None:
     _run("-m", "pipeline", "encode", options.config, f"run={RUN.name}")
     write_texts()
     rows, rates = [], []
+    _, width, _ = SIZES[SIZE]
+    columns = 2 * feed_forward(SIZE)
     for _ in range(options.rounds):
-        shapes = (ROWS, 1024, 1024), (ROWS, WIDTH, 2 * FEED_FORWARD)
+        shapes = (ROWS, 1024, 1024), (ROWS, width, columns)
         rates.append([product_rate(torch.device("cpu"), "bf16", *shape) for shape in shapes])
         rows.append((plain(options.plain_seconds or options.seconds), ours(options.config, options.seconds)))
     print("| | plain | ours | ours / plain |\n|---|---:|---:|---:|")
@@ -139,15 +129,13 @@ def main() -> None:
         shown = name.replace("peak_memory_bytes", "peak_memory_mib")
         print(f"| {shown} | {theirs:,.4g} | {own:,.4g} | {own / theirs:.3g} |")
     vocabulary = len(AutoTokenizer.from_pretrained(RUN / "tokenizer"))
-    rate = median(row[1]["tokens_per_s"] for row in rows) * flops_a_token(vocabulary, 0.225)
+    rate = median(row[1]["tokens_per_s"] for row in rows) * flops_a_token(SIZE, LENGTH, vocabulary)
     large, small = (median(pair[i] for pair in rates) for i in (0, 1))
     print(f"\n{options.rounds} rounds, medians. Ours computes {rate / 1e9:,.0f} GFLOP/s of the model, which is")
     print(
         f"{rate / large:.0%} of a bfloat16 product ({ROWS}, 1024) × (1024, 1024) here, {large / 1e9:,.0f} GFLOP/s, and"
     )
-    print(
-        f"{rate / small:.0%} of its own largest, ({ROWS}, {WIDTH}) × ({WIDTH}, {2 * FEED_FORWARD}), {small / 1e9:,.0f}."
-    )
+    print(f"{rate / small:.0%} of its own largest, ({ROWS}, {width}) × ({width}, {columns}), {small / 1e9:,.0f}.")
     if options.judge:
         print(f"\n{judged(options.config)}")
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 import upstream
-from conftest import ROOT
+from conftest import OFFLINE, ROOT
 
 from benchmarks import strategies
+from benchmarks.flops import HIDDEN_SHARE
 from benchmarks.write_tables import SECTIONS
 from pipeline.transfer.subsets import network_probabilities
 
@@ -78,3 +80,23 @@ def test_strategies_are_compared_on_documents_left_out_and_test_stays_closed(
     strategies.main()
     assert len(trained) == 5 * len(networks), "what has been measured is kept"
     assert capsys.readouterr().out == table
+
+
+def test_utilisation_is_measured_of_whatever_there_is(tmp_path: Path) -> None:
+    for part in ("corpora/demo", "configs"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    shape = ["--size", "tiny", "--length", "64", "--step-tokens", "1024", "--steps", "4"]
+    settings = ["pretrain.compile=never", "pretrain.start=random"]
+    printed = subprocess.run(
+        [sys.executable, "-m", "benchmarks.utilisation", "configs/demo.yaml", *settings, *shape],
+        cwd=tmp_path,
+        env={**os.environ, **OFFLINE, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    figures = re.search(r"2 layers × 128, blocks of 64, on .*: ([\d,]+) tokens/s,\n([\d.e-]+) TFLOP/s of", printed)
+    assert figures, printed
+    speed, rate = (float(each.replace(",", "")) for each in figures.groups())
+    weights = 2 * 4 * 128**2 + (1 + HIDDEN_SHARE) * 3 * 128 * 192 + HIDDEN_SHARE * (128**2 + 128 * 2048)
+    assert rate * 1e12 / speed == pytest.approx(6 * (weights + 2 * 2 * 64 * 128), rel=0.01)
