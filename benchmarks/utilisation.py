@@ -31,15 +31,10 @@ def tokens_a_second(options: argparse.Namespace) -> float:
     settings = [f"run={RUN.name}", f"model.size={options.size}", f"pretrain.length_tokens={options.length}"]
     settings += [f"pretrain.global_batch_blocks={max(1, options.step_tokens // options.length)}"]
     settings += ["pretrain.max_minutes=null", f"pretrain.max_steps={options.steps}", "pretrain.evaluations=1"]
-    settings += [
-        f"pretrain.log_steps={max(1, options.steps // 20)}",
-        "pretrain.precision=bf16",
-        "pretrain.compile=always",
-        *options.setting,
-    ]
-    for command in (["pipeline", "encode"], ["pipeline.pretrain"]):
-        force = ["--force"] if command == ["pipeline.pretrain"] else []
-        subprocess.run([sys.executable, "-m", *command, options.config, *settings, *force], check=True)
+    settings += [f"pretrain.log_steps={max(1, options.steps // 20)}", "pretrain.compile=always"]
+    settings += ["pretrain.precision=bf16", *options.setting]
+    for command in ("pipeline encode", "pipeline.pretrain --force"):
+        subprocess.run([sys.executable, "-m", *command.split(), options.config, *settings], check=True)
     log = [json.loads(line) for line in (RUN / "pretrain/metrics.jsonl").open(encoding="utf-8")]
     return float(median([line["tokens_per_s"] for line in log if "tokens_per_s" in line][1:]))
 
